@@ -1,0 +1,27 @@
+//! One shard of Weir, pure and synchronous.
+//!
+//! A parsed transaction passes [`Intake`] (watermark, lateness, repeats), then [`Shard::decide`]
+//! (state, detectors, score, decision), which live service, replay, simulation and benchmarks all
+//! call. No clock, no randomness, no I/O: state is a function of what was handed in.
+
+pub mod config;
+mod entities;
+mod episodes;
+mod intake;
+mod judge;
+mod profiles;
+mod repeats;
+mod schedule;
+mod shard;
+mod snapshot;
+mod table;
+mod views;
+mod watermark;
+
+pub use config::Config;
+pub use intake::{Admission, Intake, Stamp};
+pub use schedule::Schedule;
+pub use shard::{BoundReached, Shard};
+pub use snapshot::{RestoreError, Tables};
+pub use views::{TransactionViews, rows_sorted};
+pub use watermark::{LEAP_US_MAX, SET_ASIDE_MAX, Watermark};

@@ -1,0 +1,177 @@
+//! Rows of the views from incremental state.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use weir_detectors::scope;
+use weir_detectors::terms::MerchantCategories;
+use weir_detectors::{Terms, collusion, replay};
+use weir_events::view::{Row, Value, View};
+use weir_events::{Mandate, MandateRecord, Transaction};
+
+use crate::entities::Agent;
+use crate::shard::Shard;
+
+impl Shard {
+    /// Rows of a view that is kept as state, in no particular order. The views with a row per
+    /// transaction (`scope`, `replay_window`) are not: see [`TransactionViews`].
+    #[must_use]
+    pub fn rows(&self, view: &View) -> Vec<Row> {
+        let params = &self.policy.config.detectors;
+        match view.name {
+            "burst" => self.agent_rows(|agent, id, user| agent.states.burst.row(id, user)),
+            "cross_merchant" => {
+                self.agent_rows(|agent, id, user| agent.states.cross_merchant.row(&params.cross_merchant, id, user))
+            }
+            "cadence" => self.agent_rows(|agent, id, user| agent.states.cadence.row(&params.cadence, id, user)),
+            "geo_stationarity" => self
+                .agent_rows(|agent, id, user| agent.states.geo_stationarity.row(&params.geo_stationarity, id, user)),
+            "replay" => self.replay_rows(),
+            "collusion" => self.collusion_rows(),
+            "risk" => self.risk_rows(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Agents, and users (without an agent), whose rows may be incomplete because they reached a
+    /// bound, as `(agent_id, user_id)`.
+    pub fn incomplete(&self) -> impl Iterator<Item = (Option<&str>, &str)> + '_ {
+        let touched = |reached: weir_detectors::Reached| reached.iter().any(weir_detectors::Bound::touches_views);
+        let agents = self.agents.iter().filter(move |agent| touched(agent.reached));
+        let users = self.users.iter().filter(move |user| touched(user.reached));
+        let agents = agents.map(|agent| (Some(&*agent.agent_id), &*self.users[agent.user].user_id));
+        agents.chain(users.map(|user| (None, &*user.user_id)))
+    }
+
+    fn agent_rows(&self, row: impl Fn(&Agent, &str, &str) -> Option<Row>) -> Vec<Row> {
+        let rows = self.agents.iter().filter_map(|agent| row(agent, &agent.agent_id, &self.users[agent.user].user_id));
+        rows.collect()
+    }
+
+    fn replay_rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for ledger in self.ledgers.iter() {
+            let entry = &self.mandates[ledger.mandate];
+            let Some(terms) = entry.terms.as_deref() else { continue };
+            for usage in &ledger.uses {
+                let Some((uses, spend, over)) = usage.states.replay.over_cap(terms) else { continue };
+                rows.push(vec![
+                    Value::Text(entry.mandate_id.to_string()),
+                    Value::Text(self.agents[usage.agent].agent_id.to_string()),
+                    Value::Text(self.users[ledger.user].user_id.to_string()),
+                    Value::Decimal(terms.mandate.max_amount.unwrap_or_default()),
+                    Value::Int(i64::try_from(uses).unwrap_or(i64::MAX)),
+                    Value::Decimal(spend),
+                    Value::Decimal(over),
+                ]);
+            }
+        }
+        rows
+    }
+
+    fn collusion_rows(&self) -> Vec<Row> {
+        let params = &self.policy.config.detectors.collusion;
+        let id_of = |user: &crate::entities::User, number: u32| {
+            user.agents.get(number as usize).map(|&at| self.agents[at].agent_id.clone()).unwrap_or_default()
+        };
+        let rows = self.users.iter().flat_map(|user| {
+            user.states.collusion.reported(params).map(move |total| {
+                let (a, b) = total.agents;
+                collusion::row(&user.user_id, &id_of(user, a), &id_of(user, b), total)
+            })
+        });
+        rows.collect()
+    }
+
+    fn risk_rows(&self) -> Vec<Row> {
+        let weights = &self.policy.config.risk.weights;
+        let agents = (0..).zip(self.agents.iter());
+        let rows = agents.map(|(at, agent)| {
+            self.lifetime(at).row(&agent.agent_id, &self.users[agent.user].user_id, weights)
+        });
+        rows.collect()
+    }
+}
+
+/// The rows of a view in its order, by bytes.
+#[must_use]
+pub fn rows_sorted(mut rows: Vec<Row>, view: &View) -> Vec<Row> {
+    let compare = |a: &Row, b: &Row| {
+        let by_column = view.sort.iter().map(|&at| a.get(at).partial_cmp(&b.get(at)).unwrap_or(Ordering::Equal));
+        by_column.fold(Ordering::Equal, Ordering::then)
+    };
+    rows.sort_by(compare);
+    rows
+}
+
+/// The views with one row per transaction, which depend on the newest state of every mandate and on
+/// no other transaction: whoever has the recorded stream writes them, the service does not.
+#[derive(Debug)]
+pub struct TransactionViews {
+    newest: HashMap<String, Arc<Terms>>,
+    categories: MerchantCategories,
+}
+
+impl TransactionViews {
+    /// From all records of the mandates, in order.
+    #[must_use]
+    pub fn new<'a>(
+        shard: &Shard,
+        records: impl IntoIterator<Item = &'a MandateRecord>,
+    ) -> Self {
+        let mut newest = HashMap::new();
+        for record in records {
+            match shard.terms(record) {
+                Some(terms) => newest.insert(record.mandate_id().to_owned(), terms),
+                None => newest.remove(record.mandate_id()),
+            };
+        }
+        Self { newest, categories: shard.policy.categories.clone() }
+    }
+
+    /// The newest states.
+    pub fn mandates(&self) -> impl Iterator<Item = &Mandate> {
+        self.newest.values().map(|terms| &terms.mandate)
+    }
+
+    /// The row of `scope` for an accepted transaction, if it has one.
+    #[must_use]
+    pub fn scope_row(&self, tx: &Transaction<'_>) -> Option<Row> {
+        let mandate = &self.newest.get(tx.mandate_id.as_deref()?)?.mandate;
+        let allowed = mandate.scope_merchant.as_deref().filter(|allowed| *allowed != tx.merchant)?;
+        let category = |merchant: &str| self.categories.of_raw(merchant);
+        let shared = category(allowed).is_some() && category(allowed) == category(&tx.merchant);
+        debug_assert_eq!(scope::VIEW.columns.len(), 9);
+        Some(vec![
+            Value::Text(tx.tx_id.to_string()),
+            Value::Text(tx.agent_id.to_string()),
+            Value::Text(tx.user_id.to_string()),
+            Value::Text(mandate.mandate_id.clone()),
+            Value::Text(allowed.to_owned()),
+            Value::Text(tx.merchant.to_string()),
+            Value::Decimal(tx.amount),
+            Value::Time(tx.tx_time),
+            Value::Text(if shared { "category" } else { "strict" }.to_owned()),
+        ])
+    }
+
+    /// The row of `replay_window` for an accepted transaction, if it has one.
+    #[must_use]
+    pub fn window_row(&self, tx: &Transaction<'_>) -> Option<Row> {
+        let terms = self.newest.get(tx.mandate_id.as_deref()?)?;
+        debug_assert_eq!(replay::WINDOW_VIEW.columns.len(), 7);
+        let time = |time: Option<_>| time.map_or(Value::Null, Value::Time);
+        (!terms.in_date(tx.tx_time.0)).then(|| {
+            vec![
+                Value::Text(tx.tx_id.to_string()),
+                Value::Text(terms.mandate.mandate_id.clone()),
+                Value::Text(tx.agent_id.to_string()),
+                Value::Text(tx.user_id.to_string()),
+                Value::Time(tx.tx_time),
+                time(terms.mandate.valid_from),
+                time(terms.mandate.valid_to),
+            ]
+        })
+    }
+}

@@ -1,0 +1,341 @@
+//! Burst: more payments in a minute than the agent's own measure allows, or equal ones by machine.
+
+use serde::{Deserialize, Serialize};
+use weir_events::decision::Fact;
+use weir_events::time::{DAY_US, HOUR_US, SECOND_US};
+use weir_events::view::{Column, Kind, Row, Value, View};
+use weir_events::{Action, Amount, Span, Timestamp};
+
+use crate::timeline::AgentPayment;
+use crate::{
+    AgentTimeline, Bound, Detector, Explain, Held, Nothing, Outcome, Payment, Points, Reason, Seat, Tier, Tiers,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// View `burst`: agents that made at least `min_count` payments within the window.
+pub const VIEW: View = View {
+    name: "burst",
+    columns: &[
+        Column { name: "agent_id", kind: Kind::Text },
+        Column { name: "user_id", kind: Kind::Text },
+        Column { name: "peak_burst_count", kind: Kind::Int },
+        Column { name: "burst_start", kind: Kind::Time },
+        Column { name: "burst_end", kind: Kind::Time },
+    ],
+    sort: &[0, 1],
+    sql: include_str!("view.sql"),
+};
+
+/// Length of the window of tier `pace`.
+pub const PACE_WINDOW_US: i64 = 8 * SECOND_US;
+/// Least number of payments in that window for `pace`.
+pub const PACE_MIN_COUNT: usize = 10;
+/// Least number of payments in the window for `machine`.
+pub const MACHINE_MIN_COUNT: usize = 6;
+/// Least number of equal ones among them.
+pub const MACHINE_MIN_EQUAL: usize = 5;
+/// Least share of equal ones among them, in percent.
+pub const MACHINE_MIN_EQUAL_PERCENT: usize = 80;
+/// How far behind the watermark a clean burst must lie before it teaches.
+pub const LEARNING_DELAY_US: i64 = HOUR_US;
+/// Least time between two lessons.
+pub const LEARNING_INTERVAL_US: i64 = DAY_US;
+
+/// Section `[detectors.burst]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Params {
+    /// Length of the window, both ends included.
+    pub window: Span,
+    /// Payments in the window from which it is a burst; the least threshold of an agent.
+    pub min_count: u32,
+    /// The greatest threshold that an agent can learn.
+    pub max_threshold: u32,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { window: Span::seconds(60), min_count: 5, max_threshold: 60 }
+    }
+}
+
+/// State per agent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The view: greatest count of at least `min_count`, and where such counts begin and end.
+    peak: u32,
+    start_us: i64,
+    end_us: i64,
+    /// Learned threshold; 0: none yet.
+    learned: u32,
+    /// Watermark of the last lesson.
+    learned_at_us: Option<i64>,
+    run: Option<Run>,
+    /// A clean burst that will teach once it lies far enough behind the watermark.
+    lesson: Option<Lesson>,
+}
+
+/// The run of burst signals that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Run {
+    last_us: i64,
+    peak: u32,
+    clean: bool,
+}
+
+/// What a clean burst has to teach.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Lesson {
+    last_us: i64,
+    peak: u32,
+}
+
+impl State {
+    /// Row of the view, if the agent has one.
+    #[must_use]
+    pub fn row(&self, agent_id: &str, user_id: &str) -> Option<Row> {
+        (self.peak > 0).then(|| {
+            vec![
+                Value::Text(agent_id.to_owned()),
+                Value::Text(user_id.to_owned()),
+                Value::Int(i64::from(self.peak)),
+                Value::Time(Timestamp(self.start_us)),
+                Value::Time(Timestamp(self.end_us)),
+            ]
+        })
+    }
+
+    /// The peak of the view; 0 without a row.
+    #[must_use]
+    pub fn peak(&self) -> u32 {
+        self.peak
+    }
+
+    fn note_count(&mut self, end_us: i64, count: usize, params: &Params) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if count < params.min_count {
+            return;
+        }
+        (self.start_us, self.end_us) = match self.peak {
+            0 => (end_us, end_us),
+            _ => (self.start_us.min(end_us), self.end_us.max(end_us)),
+        };
+        self.peak = self.peak.max(count);
+    }
+
+    /// Closes a run that has ended and learns from a clean one that lies far enough back.
+    fn learn(&mut self, payment: &Payment<'_>, params: &Params) {
+        if let Some(run) = self.run
+            && payment.time_us - run.last_us > params.window.0
+        {
+            self.run = None;
+            if run.clean {
+                let peak = self.lesson.map_or(0, |lesson| lesson.peak).max(run.peak);
+                self.lesson = Some(Lesson { last_us: run.last_us, peak });
+            }
+        }
+        let rested = self.learned_at_us.is_none_or(|at| payment.watermark_us - at >= LEARNING_INTERVAL_US);
+        if let Some(lesson) = self.lesson
+            && rested
+            && payment.watermark_us - lesson.last_us > LEARNING_DELAY_US
+        {
+            let old = self.learned.max(params.min_count);
+            let grown = lesson.peak.saturating_add(1).min(old.saturating_add(old / 2));
+            self.learned = grown.max(old).min(params.max_threshold);
+            self.learned_at_us = Some(payment.watermark_us);
+            self.lesson = None;
+        }
+    }
+}
+
+/// What an observation found.
+#[derive(Debug, Default)]
+pub struct Found {
+    count: usize,
+    equal: usize,
+    pace: usize,
+    threshold: usize,
+    pace_threshold: usize,
+    learned: usize,
+}
+
+/// The detector.
+#[derive(Debug)]
+pub struct Burst;
+
+const MACHINE: usize = 0;
+const PACE: usize = 1;
+const RATE: usize = 2;
+const RATE_BOUNDED: usize = 3;
+
+impl Detector for Burst {
+    const NAME: &'static str = "burst";
+    const TIERS: &'static [Tier] = &[
+        Tier { name: "machine", floor: Some(Action::Review), points: Points::Weighted { cap: 50 } },
+        Tier { name: "pace", floor: Some(Action::Challenge), points: Points::Weighted { cap: 50 } },
+        Tier { name: "rate", floor: Some(Action::Challenge), points: Points::Weighted { cap: 50 } },
+        Tier { name: "rate_bounded", floor: Some(Action::Allow), points: Points::Weighted { cap: 20 } },
+    ];
+    const TIER_NAMES: &'static [&'static str] = &["machine", "pace", "rate", "rate_bounded"];
+    const WEIGHT: Option<Amount> = Some(Amount::units(5));
+    const VIEWS: &'static [View] = &[VIEW];
+
+    type Params = Params;
+    type Agent = State;
+    type User = Nothing;
+    type Ledger = Nothing;
+    type Use = Nothing;
+    type Found = Found;
+
+    fn episode_window_us(params: &Params) -> i64 {
+        params.window.0
+    }
+
+    fn observe(params: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, tiers: &mut Tiers) -> Found {
+        if payment.late {
+            return Found::default();
+        }
+        let (state, timeline) = (&mut *seat.agent, seat.payments);
+        state.learn(payment, params);
+
+        let (time_us, window_us) = (payment.time_us, params.window.0);
+        let learned = state.learned.max(params.min_count) as usize;
+        let mut found = Found {
+            learned,
+            threshold: learned.max(authorized(payment, window_us)),
+            pace_threshold: PACE_MIN_COUNT.max(authorized(payment, PACE_WINDOW_US)),
+            ..Found::default()
+        };
+        let rate = if payment.bounded() { RATE_BOUNDED } else { RATE };
+        // Of the windows that hold the payment, the greatest count by tier; one window unless the
+        // payment is out of order.
+        let mut most = [0_usize; 4];
+        for (judged, end_us) in timeline.window_ends(time_us, window_us).enumerate() {
+            let count = timeline.count(end_us, window_us);
+            state.note_count(end_us, count, params);
+            if judged >= seat.bounds.windows_judged_max {
+                seat.reached.mark(Bound::WindowsJudged);
+                continue;
+            }
+            found.count = found.count.max(count);
+            let equal = if count >= MACHINE_MIN_COUNT { equal_payments(timeline, end_us, window_us) } else { 0 };
+            let pace = if end_us - time_us <= PACE_WINDOW_US { timeline.count(end_us, PACE_WINDOW_US) } else { 0 };
+            let machine = equal >= MACHINE_MIN_EQUAL && equal * 100 >= count * MACHINE_MIN_EQUAL_PERCENT;
+            found.equal = if machine { found.equal.max(equal) } else { found.equal };
+            found.pace = found.pace.max(pace);
+            for (tier, holds) in
+                [(MACHINE, machine), (PACE, pace >= found.pace_threshold), (rate, count >= found.threshold)]
+            {
+                if let Some(most) = most.get_mut(tier).filter(|most| holds && count > **most) {
+                    *most = count;
+                }
+            }
+        }
+        for (tier, &count) in most.iter().enumerate().filter(|&(_, &count)| count > 0) {
+            tiers.push(Held { tier, measure: Amount::units(i128::try_from(count).unwrap_or(i128::MAX)) });
+        }
+        found
+    }
+
+    fn explain(params: &Params, payment: &Payment<'_>, found: &Found, held: Held, out: &mut Explain<'_>) -> Reason {
+        let seconds = params.window.0 / SECOND_US;
+        match held.tier {
+            MACHINE => {
+                out.fact("measure", Fact::Decimal(held.measure));
+                out.count("equal", found.equal);
+                out.count("threshold", MACHINE_MIN_COUNT);
+            }
+            PACE => {
+                out.count("measure", found.pace);
+                out.count("threshold", found.pace_threshold);
+                out.fact("count", Fact::Decimal(held.measure));
+            }
+            _ => {
+                out.fact("measure", Fact::Decimal(held.measure));
+                out.count("threshold", found.threshold);
+            }
+        }
+        out.count("baseline", found.learned);
+        out.fact("window_seconds", Fact::Count(seconds));
+        let count = held.measure;
+        match held.tier {
+            MACHINE => out.reason(format_args!(
+                "The agent made {count} payments within {seconds} seconds, and {} of them were for the same amount at the same merchant.",
+                found.equal
+            )),
+            PACE => out.reason(format_args!(
+                "The agent made {} payments within {} seconds.",
+                found.pace,
+                PACE_WINDOW_US / SECOND_US
+            )),
+            RATE => out.reason(format_args!(
+                "The agent made {count} payments within {seconds} seconds; fewer than {} are usual for it.",
+                found.threshold
+            )),
+            _ => out.reason(format_args!(
+                "The agent made {count} payments within {seconds} seconds, inside a mandate that limits {}.",
+                if payment.mandate.is_some_and(|terms| terms.mandate.max_amount.is_some()) { "what it can spend" } else { "where it can pay" }
+            )),
+        }
+    }
+
+    fn settle(params: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, outcome: &Outcome<'_>) {
+        let signals = &outcome.verdict.signals;
+        let burst = signals.iter().any(|signal| signal.detector == Self::NAME);
+        if payment.late || (seat.agent.run.is_none() && !burst) {
+            return;
+        }
+        let harmless = signals.iter().all(|signal| signal.detector == Self::NAME && signal.tier == "rate_bounded");
+        let clean = harmless && payment.bounded();
+        let run = seat.agent.run.get_or_insert(Run { last_us: payment.time_us, peak: 0, clean: true });
+        run.clean &= clean;
+        if burst {
+            let count = seat.payments.count(payment.time_us, params.window.0);
+            run.last_us = run.last_us.max(payment.time_us);
+            run.peak = run.peak.max(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn check(params: &Params) -> Option<(&'static str, String)> {
+        if params.min_count == 0 {
+            return Some(("min_count", "must be at least 1".to_owned()));
+        }
+        if params.max_threshold < params.min_count {
+            return Some(("max_threshold", "must be at least `min_count`".to_owned()));
+        }
+        None
+    }
+
+    fn sql_parameters(params: &Params) -> Vec<(&'static str, Value)> {
+        vec![
+            ("burst_window_us", Value::Int(params.window.0)),
+            ("burst_min_count", Value::Int(i64::from(params.min_count))),
+        ]
+    }
+}
+
+/// One more than the payments that the mandate's authorized rate makes in `window_us`; 0 without one.
+fn authorized(payment: &Payment<'_>, window_us: i64) -> usize {
+    let rate = payment.usable().and_then(|terms| terms.mandate.authorized_tps);
+    rate.map_or(0, |tps| {
+        let payments = tps.scaled(i128::from(window_us)).0 / Amount::units(i128::from(SECOND_US)).0;
+        usize::try_from(payments).unwrap_or(usize::MAX).saturating_add(1)
+    })
+}
+
+/// The size of the largest group of payments equal in amount and merchant in a window, if it is more
+/// than half of it; else some smaller number.
+fn equal_payments(timeline: &AgentTimeline, end_us: i64, window_us: i64) -> usize {
+    let window = timeline.window(end_us, window_us);
+    // A group of four fifths is a majority, so a majority vote finds it in one pass.
+    let (candidate, _) = window.clone().fold((0, 0_usize), |(candidate, lead), payment: &AgentPayment| {
+        match (lead, payment.equal_key == candidate) {
+            (0, _) => (payment.equal_key, 1),
+            (_, true) => (candidate, lead + 1),
+            (_, false) => (candidate, lead - 1),
+        }
+    });
+    window.filter(|payment| payment.equal_key == candidate).count()
+}

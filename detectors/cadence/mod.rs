@@ -1,0 +1,270 @@
+//! Cadence: payments as regular as a clock.
+
+use ethnum::U256;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use weir_events::decision::Fact;
+use weir_events::view::{Column, Kind, Row, Value, View};
+use weir_events::{Action, Amount};
+
+use crate::{Detector, Explain, Held, Nothing, Payment, Points, Reason, Seat, Tier, Tiers};
+
+#[cfg(test)]
+mod tests;
+
+/// View `cadence`: agents whose gaps between payments are short and even over all history.
+pub const VIEW: View = View {
+    name: "cadence",
+    columns: &[
+        Column { name: "agent_id", kind: Kind::Text },
+        Column { name: "user_id", kind: Kind::Text },
+        Column { name: "mean_gap", kind: Kind::Float },
+        Column { name: "stddev_gap", kind: Kind::Float },
+        Column { name: "sample_size", kind: Kind::Int },
+    ],
+    sort: &[0, 1],
+    sql: include_str!("view.sql"),
+};
+
+/// The signal looks at the latest gaps, up to this many.
+pub const SIGNAL_GAPS_MAX: usize = 20;
+/// The signal looks at no fewer than this many.
+pub const SIGNAL_GAPS_MIN: usize = 10;
+/// Greatest deviation over mean for the signal, in percent: fast random arrivals have about 100.
+pub const SIGNAL_VARIATION_PERCENT_MAX: u128 = 15;
+
+const SECOND_US: f64 = 1e6;
+
+/// Section `[detectors.cadence]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Params {
+    /// Gaps from which an agent is looked at.
+    pub min_gaps: u64,
+    /// Their sample standard deviation is below this.
+    pub max_stddev_seconds: f64,
+    /// Their mean is below this.
+    pub max_mean_seconds: f64,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { min_gaps: 10, max_stddev_seconds: 1.0, max_mean_seconds: 30.0 }
+    }
+}
+
+impl Params {
+    fn max_stddev_us(&self) -> u64 {
+        microseconds(self.max_stddev_seconds)
+    }
+
+    fn max_mean_us(&self) -> u64 {
+        microseconds(self.max_mean_seconds)
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
+fn microseconds(seconds: f64) -> u64 {
+    (seconds * SECOND_US).round() as u64
+}
+
+/// State per agent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct State {
+    payments: u64,
+    first_us: i64,
+    last_us: i64,
+    /// Sum of the squares of the gaps, in square microseconds.
+    squares: u128,
+    /// The latest distinct times, the latest last: one more than the gaps that the signal looks at.
+    latest_us: SmallVec<[i64; 2]>,
+}
+
+/// Number, sum and sum of squares of gaps in microseconds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gaps {
+    count: u64,
+    sum: u64,
+    squares: u128,
+}
+
+impl Gaps {
+    /// `n·Σg² − (Σg)²`, which is n(n−1) times the sample variance.
+    fn spread(&self) -> U256 {
+        let sum = U256::from(self.sum);
+        U256::from(self.count) * U256::from(self.squares) - sum * sum
+    }
+
+    fn is_even(&self, params: &Params) -> bool {
+        let count = U256::from(self.count);
+        let limit = U256::from(params.max_stddev_us());
+        U256::from(self.sum) < U256::from(params.max_mean_us()) * count
+            && self.spread() < limit * limit * count * (count - 1)
+    }
+
+    /// Whether deviation over mean is at most [`SIGNAL_VARIATION_PERCENT_MAX`].
+    fn is_steady(&self) -> bool {
+        let (count, sum) = (U256::from(self.count), U256::from(self.sum));
+        let percent = U256::from(SIGNAL_VARIATION_PERCENT_MAX);
+        self.spread() * count * U256::from(10_000_u32) <= percent * percent * (count - 1) * sum * sum
+    }
+
+    fn mean_seconds(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "the last step of a printed figure")]
+        let (sum, count) = (self.sum as f64, self.count as f64);
+        sum / count / SECOND_US
+    }
+
+    fn stddev_seconds(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "the last step of a printed figure")]
+        let count = self.count as f64;
+        libm::sqrt(self.spread().as_f64() / (count * (count - 1.0))) / SECOND_US
+    }
+}
+
+impl State {
+    fn gaps(&self) -> Gaps {
+        let sum = u64::try_from(self.last_us - self.first_us).unwrap_or_default();
+        Gaps { count: self.payments.saturating_sub(1), sum, squares: self.squares }
+    }
+
+    /// Whether the view has a row for the agent.
+    #[must_use]
+    pub fn is_regular(&self, params: &Params) -> bool {
+        let gaps = self.gaps();
+        gaps.count >= params.min_gaps && gaps.count >= 2 && gaps.is_even(params)
+    }
+
+    /// Row of the view, if the agent has one.
+    #[must_use]
+    pub fn row(&self, params: &Params, agent_id: &str, user_id: &str) -> Option<Row> {
+        let gaps = self.gaps();
+        self.is_regular(params).then(|| {
+            vec![
+                Value::Text(agent_id.to_owned()),
+                Value::Text(user_id.to_owned()),
+                Value::Float(gaps.mean_seconds()),
+                Value::Float(gaps.stddev_seconds()),
+                Value::Int(i64::try_from(gaps.count).unwrap_or(i64::MAX)),
+            ]
+        })
+    }
+
+    /// Takes a payment in between its neighbours in time.
+    fn add(&mut self, time_us: i64, before: Option<i64>, after: Option<i64>) {
+        let square = |from: i64, to: i64| u128::from(to.abs_diff(from)).pow(2);
+        if let (Some(before), Some(after)) = (before, after) {
+            self.squares = self.squares.saturating_sub(square(before, after));
+        }
+        self.squares += before.map_or(0, |before| square(before, time_us));
+        self.squares += after.map_or(0, |after| square(time_us, after));
+        (self.first_us, self.last_us) = match self.payments {
+            0 => (time_us, time_us),
+            _ => (self.first_us.min(time_us), self.last_us.max(time_us)),
+        };
+        self.payments += 1;
+    }
+
+    fn note_latest(&mut self, time_us: i64) {
+        let Err(at) = self.latest_us.binary_search(&time_us) else { return };
+        if self.latest_us.len() <= SIGNAL_GAPS_MAX {
+            self.latest_us.insert(at, time_us);
+        } else if at > 0 {
+            self.latest_us.remove(0);
+            self.latest_us.insert(at - 1, time_us);
+        }
+    }
+
+    /// The longest run of the latest gaps that is even and steady, as of the latest payment.
+    fn regular_run(&self, params: &Params) -> Option<Gaps> {
+        if self.latest_us.len() <= SIGNAL_GAPS_MIN {
+            return None;
+        }
+        let (mut gaps, mut regular) = (Gaps::default(), None);
+        let latest_first = self.latest_us.iter().rev();
+        for (later, earlier) in latest_first.clone().zip(latest_first.skip(1)) {
+            let gap = later.abs_diff(*earlier);
+            gaps.count += 1;
+            gaps.sum += gap;
+            gaps.squares += u128::from(gap).pow(2);
+            let enough = gaps.count >= SIGNAL_GAPS_MIN as u64;
+            if enough && gaps.is_even(params) && gaps.is_steady() {
+                regular = Some(gaps);
+            }
+        }
+        regular
+    }
+}
+
+/// The detector.
+#[derive(Debug)]
+pub struct Cadence;
+
+impl Detector for Cadence {
+    const NAME: &'static str = "cadence";
+    const TIERS: &'static [Tier] =
+        &[Tier { name: "regular", floor: Some(Action::Challenge), points: Points::Weighted { cap: 40 } }];
+    const TIER_NAMES: &'static [&'static str] = &["regular"];
+    const WEIGHT: Option<Amount> = Some(Amount::units(40));
+    const VIEWS: &'static [View] = &[VIEW];
+
+    type Params = Params;
+    type Agent = State;
+    type User = Nothing;
+    type Ledger = Nothing;
+    type Use = Nothing;
+    type Found = Option<(f64, f64, u64)>;
+
+    fn observe(
+        params: &Params,
+        payment: &Payment<'_>,
+        seat: &mut Seat<'_, Self>,
+        tiers: &mut Tiers,
+    ) -> Option<(f64, f64, u64)> {
+        let at = payment.at?;
+        let (before, after) = (seat.payments.time_before(at), seat.payments.time_at(at + 1));
+        seat.agent.add(payment.time_us, before, after);
+        seat.agent.note_latest(payment.time_us);
+        let run = seat.agent.regular_run(params)?;
+        tiers.push(Held { tier: 0, measure: Amount::units(1) });
+        Some((run.mean_seconds(), run.stddev_seconds(), run.count))
+    }
+
+    fn explain(
+        params: &Params,
+        _: &Payment<'_>,
+        found: &Option<(f64, f64, u64)>,
+        _: Held,
+        out: &mut Explain<'_>,
+    ) -> Reason {
+        let (mean, stddev, gaps) = found.unwrap_or_default();
+        out.fact("measure", Fact::Figure(stddev));
+        out.fact("threshold", Fact::Figure(params.max_stddev_seconds));
+        out.fact("mean_seconds", Fact::Figure(mean));
+        out.fact("gaps", Fact::Count(i64::try_from(gaps).unwrap_or(i64::MAX)));
+        out.reason(format_args!(
+            "The agent's last {} payments came about {mean:.1} seconds apart, as regular as a clock.",
+            gaps + 1
+        ))
+    }
+
+    fn check(params: &Params) -> Option<(&'static str, String)> {
+        let in_range = |seconds: f64| (0.0..=1e9).contains(&seconds);
+        if !in_range(params.max_stddev_seconds) {
+            return Some(("max_stddev_seconds", "must lie between 0 and 1e9".to_owned()));
+        }
+        if !in_range(params.max_mean_seconds) {
+            return Some(("max_mean_seconds", "must lie between 0 and 1e9".to_owned()));
+        }
+        (params.min_gaps < 2).then(|| ("min_gaps", "must be at least 2, for a deviation needs two gaps".to_owned()))
+    }
+
+    fn sql_parameters(params: &Params) -> Vec<(&'static str, Value)> {
+        let int = |value: u64| Value::Int(i64::try_from(value).unwrap_or(i64::MAX));
+        vec![
+            ("cadence_min_gaps", int(params.min_gaps)),
+            ("cadence_max_stddev_us", int(params.max_stddev_us())),
+            ("cadence_max_mean_us", int(params.max_mean_us())),
+        ]
+    }
+}

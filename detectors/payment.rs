@@ -1,0 +1,68 @@
+//! One accepted transaction as the detectors see it.
+
+use weir_events::{Amount, MandateStatus, Rates, Transaction};
+
+use crate::Terms;
+
+/// A transaction with what the engine has looked up for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Payment<'a> {
+    /// The transaction.
+    pub tx: &'a Transaction<'a>,
+    /// Its event time in microseconds.
+    pub time_us: i64,
+    /// Older than the watermark, or its clock ahead: left out of the windows.
+    pub late: bool,
+    /// `tx_time` too far ahead of `record_time`.
+    pub clock_skew: bool,
+    /// The shard's watermark.
+    pub watermark_us: i64,
+    /// Nothing that happened before this is accepted any more; it could not be told from a repeat.
+    pub oldest_accepted_us: i64,
+    /// Rates into the base currency.
+    pub rates: &'a Rates,
+    /// The amount in the base currency; `None` without a rate.
+    pub base_amount: Option<Amount>,
+    /// Number of the agent within its user.
+    pub agent: u32,
+    /// Group of its merchant category; 0: none.
+    pub group: u64,
+    /// Hash of its merchant category as sent; 0: none.
+    pub category: u64,
+    /// Hash of the merchant as sent.
+    pub merchant: u64,
+    /// The presented mandate, where it is known.
+    pub mandate: Option<&'a Terms>,
+    /// For a transaction without a mandate: one of the agent's that is active and in date.
+    pub omitted: Option<&'a Terms>,
+    /// Position of this payment in the agent's timeline; `None` when late.
+    pub at: Option<usize>,
+}
+
+impl<'a> Payment<'a> {
+    /// The presented mandate, if this agent and user hold it.
+    #[must_use]
+    pub fn held(&self) -> Option<&'a Terms> {
+        self.mandate.filter(|terms| terms.held_by(&self.tx.agent_id, &self.tx.user_id))
+    }
+
+    /// The presented mandate, if held, active and in date.
+    #[must_use]
+    pub fn usable(&self) -> Option<&'a Terms> {
+        let usable = |terms: &&Terms| terms.mandate.status == MandateStatus::Active && terms.in_date(self.time_us);
+        self.held().filter(usable)
+    }
+
+    /// Whether this payment is inside a mandate that binds it: usable, and with a merchant scope, a
+    /// category list or a cap.
+    #[must_use]
+    pub fn bounded(&self) -> bool {
+        self.usable().is_some_and(Terms::binds)
+    }
+
+    /// An amount of the payment's currency in the base currency; `None` without a rate.
+    #[must_use]
+    pub fn to_base(&self, amount: Amount) -> Option<Amount> {
+        self.rates.to_base(amount, self.tx.currency)
+    }
+}

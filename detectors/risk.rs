@@ -1,0 +1,151 @@
+//! The view `risk`: every agent seen, with what each view reports of it and their weighted sum.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use weir_events::view::{Column, Kind, Row, Value, View};
+use weir_events::{Amount, Plain};
+
+use crate::TABLE;
+
+/// View `risk`, over the other views.
+pub const VIEW: View = View {
+    name: "risk",
+    columns: &[
+        Column { name: "agent_id", kind: Kind::Text },
+        Column { name: "user_id", kind: Kind::Text },
+        Column { name: "burst_score", kind: Kind::Int },
+        Column { name: "replay_over_amount", kind: Kind::Decimal },
+        Column { name: "scope_violations", kind: Kind::Int },
+        Column { name: "collusion_pairs", kind: Kind::Int },
+        Column { name: "cross_merchant_categories", kind: Kind::Int },
+        Column { name: "cadence_regular", kind: Kind::Int },
+        Column { name: "geo_moved", kind: Kind::Int },
+        Column { name: "composite_risk", kind: Kind::Decimal },
+    ],
+    sort: &[0, 1],
+    sql: include_str!("risk.sql"),
+};
+
+/// The views in the order they are computed: the detectors', as their specification lists them,
+/// then `risk`, which reads them.
+pub const VIEWS: [View; 9] = [
+    crate::burst::VIEW,
+    crate::replay::VIEW,
+    crate::replay::WINDOW_VIEW,
+    crate::scope::VIEW,
+    crate::collusion::VIEW,
+    crate::cross_merchant::VIEW,
+    crate::cadence::VIEW,
+    crate::geo_stationarity::VIEW,
+    VIEW,
+];
+
+/// Section `[risk.weights]`: points per unit of each detector's measure, by detector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Weights(BTreeMap<String, Plain>);
+
+impl Default for Weights {
+    fn default() -> Self {
+        let weighted = TABLE.iter().filter_map(|entry| Some((entry.name.to_owned(), Plain(entry.weight?))));
+        Self(weighted.collect())
+    }
+}
+
+impl<'de> Deserialize<'de> for Weights {
+    /// Keys that are given replace the defaults; a key of no detector with a weight is an error.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut weights = Self::default();
+        for (name, weight) in BTreeMap::<String, Plain>::deserialize(deserializer)? {
+            match weights.0.get_mut(&name) {
+                Some(known) => *known = weight,
+                None => return Err(serde::de::Error::custom(format!("`{name}` is not a detector with a weight"))),
+            }
+        }
+        Ok(weights)
+    }
+}
+
+impl Weights {
+    /// The weight of a detector, by name; zero for one without.
+    #[must_use]
+    pub fn of(&self, detector: &str) -> Amount {
+        self.0.get(detector).map_or(Amount::ZERO, |weight| weight.0)
+    }
+
+    /// Detectors with a weight.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Parameters of the view's SQL.
+    #[must_use]
+    pub fn sql_parameters(&self) -> Vec<(&'static str, Value)> {
+        let of = |detector| Value::Decimal(self.of(detector));
+        vec![
+            ("risk_weight_burst", of("burst")),
+            ("risk_weight_replay", of("replay")),
+            ("risk_weight_scope", of("scope")),
+            ("risk_weight_collusion", of("collusion")),
+            ("risk_weight_cross_merchant", of("cross_merchant")),
+            ("risk_weight_cadence", of("cadence")),
+            ("risk_weight_geo_stationarity", of("geo_stationarity")),
+        ]
+    }
+}
+
+/// The measures of one agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Measures {
+    /// Peak, or present, number of transactions in the burst window.
+    pub burst: i64,
+    /// Spend over caps, in the base currency.
+    pub replay_over: Amount,
+    /// Transactions out of scope.
+    pub scope: i64,
+    /// Coordinated pairs.
+    pub collusion: i64,
+    /// Categories.
+    pub cross_merchant: i64,
+    /// 0 or 1.
+    pub cadence: i64,
+    /// 0 or 1.
+    pub geo: i64,
+}
+
+impl Measures {
+    /// The weighted sum, exact.
+    #[must_use]
+    pub fn composite(&self, weights: &Weights) -> Amount {
+        let counted = |detector, count: i64| weights.of(detector).scaled(i128::from(count));
+        [
+            counted("burst", self.burst),
+            weights.of("replay").times(self.replay_over),
+            counted("scope", self.scope),
+            counted("collusion", self.collusion),
+            counted("cross_merchant", self.cross_merchant),
+            counted("cadence", self.cadence),
+            counted("geo_stationarity", self.geo),
+        ]
+        .into_iter()
+        .fold(Amount::ZERO, Amount::plus)
+    }
+
+    /// Row of the view.
+    #[must_use]
+    pub fn row(&self, agent_id: &str, user_id: &str, weights: &Weights) -> Row {
+        vec![
+            Value::Text(agent_id.to_owned()),
+            Value::Text(user_id.to_owned()),
+            Value::Int(self.burst),
+            Value::Decimal(self.replay_over),
+            Value::Int(self.scope),
+            Value::Int(self.collusion),
+            Value::Int(self.cross_merchant),
+            Value::Int(self.cadence),
+            Value::Int(self.geo),
+            Value::Decimal(self.composite(weights)),
+        ]
+    }
+}

@@ -1,0 +1,184 @@
+//! Time-ordered payments of one key, which accept late arrivals.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use weir_events::Amount;
+
+/// Something with a place in event time.
+pub trait Timed {
+    /// Microseconds since the epoch.
+    fn time_us(&self) -> i64;
+}
+
+/// A ring ordered by time; equal times keep the order of arrival.
+///
+/// It holds everything from a horizon behind the watermark on. Freeing is lazy and shows nowhere,
+/// because every reader names the window it looks at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Timeline<T> {
+    ring: VecDeque<T>,
+    /// Greatest time that has left the ring.
+    before_us: Option<i64>,
+}
+
+impl<T> Default for Timeline<T> {
+    fn default() -> Self {
+        Self { ring: VecDeque::new(), before_us: None }
+    }
+}
+
+impl<T: Timed + Clone> Timeline<T> {
+    /// Puts `item` where it belongs, from the tail, and returns its position.
+    pub fn insert(&mut self, item: T) -> usize {
+        let time_us = item.time_us();
+        let mut at = self.ring.len();
+        while at > 0 && self.ring.get(at - 1).is_some_and(|earlier| earlier.time_us() > time_us) {
+            at -= 1;
+        }
+        self.ring.insert(at, item);
+        at
+    }
+
+    /// Frees what lies before `horizon_us`.
+    pub fn evict_before(&mut self, horizon_us: i64) {
+        while self.ring.front().is_some_and(|first| first.time_us() < horizon_us) {
+            self.drop_first();
+        }
+    }
+
+    /// Frees the oldest while there are more than `max`; says whether there were.
+    pub fn shrink_to(&mut self, max: usize) -> bool {
+        let over = self.ring.len() > max;
+        while self.ring.len() > max {
+            self.drop_first();
+        }
+        over
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(first) = self.ring.pop_front() {
+            self.before_us = self.before_us.max(Some(first.time_us()));
+        }
+    }
+
+    /// Number of items.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// Position of the first item at or after `time_us`.
+    #[must_use]
+    pub fn lower(&self, time_us: i64) -> usize {
+        self.ring.partition_point(|item| item.time_us() < time_us)
+    }
+
+    /// Position behind the last item at or before `time_us`.
+    #[must_use]
+    pub fn upper(&self, time_us: i64) -> usize {
+        match self.ring.back() {
+            // The usual case: looking from the newest payment.
+            Some(last) if last.time_us() <= time_us => self.ring.len(),
+            _ => self.ring.partition_point(|item| item.time_us() <= time_us),
+        }
+    }
+
+    /// Number of items in the window that ends at `end_us`, both ends included.
+    #[must_use]
+    pub fn count(&self, end_us: i64, length_us: i64) -> usize {
+        self.upper(end_us) - self.lower(end_us - length_us)
+    }
+
+    /// Items in the window that ends at `end_us`, both ends included.
+    pub fn window(&self, end_us: i64, length_us: i64) -> impl DoubleEndedIterator<Item = &T> + Clone {
+        let (from, to) = (self.lower(end_us - length_us), self.upper(end_us));
+        self.ring.range(from.min(to)..to)
+    }
+
+    /// The distinct times of items from `start_us` to `start_us + length_us`: the ends of the windows
+    /// of that length that hold `start_us`, of which one is `start_us` itself.
+    pub fn window_ends(&self, start_us: i64, length_us: i64) -> impl Iterator<Item = i64> + '_ {
+        let mut previous = None;
+        self.window(start_us.saturating_add(length_us), length_us).filter_map(move |item| {
+            let time = Some(item.time_us());
+            let fresh = time != previous;
+            previous = time;
+            if fresh { time } else { None }
+        })
+    }
+
+    /// Whether nothing is later than `time_us`.
+    #[must_use]
+    pub fn is_newest(&self, time_us: i64) -> bool {
+        self.ring.back().is_none_or(|last| last.time_us() <= time_us)
+    }
+
+    /// Time of the item at `at`.
+    #[must_use]
+    pub fn time_at(&self, at: usize) -> Option<i64> {
+        self.ring.get(at).map(Timed::time_us)
+    }
+
+    /// Time of the item before the one at `at`, be it still in the ring or not.
+    #[must_use]
+    pub fn time_before(&self, at: usize) -> Option<i64> {
+        match at.checked_sub(1) {
+            Some(previous) => self.time_at(previous),
+            None => self.before_us,
+        }
+    }
+
+    /// Memory held, in bytes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.ring.capacity() * size_of::<T>()
+    }
+}
+
+/// A payment in its agent's timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentPayment {
+    /// Event time in microseconds.
+    pub time_us: i64,
+    /// Hash of amount, currency and merchant.
+    pub equal_key: u64,
+    /// Hash of the merchant category as sent; 0: none.
+    pub category: u64,
+    /// Group of the category; 0: none.
+    pub group: u64,
+}
+
+impl Timed for AgentPayment {
+    fn time_us(&self) -> i64 {
+        self.time_us
+    }
+}
+
+/// A payment in its user's timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPayment {
+    /// Event time in microseconds.
+    pub time_us: i64,
+    /// The agent's number within its user.
+    pub agent: u32,
+    /// In the base currency; `None` without a rate.
+    pub amount: Option<Amount>,
+}
+
+impl Timed for UserPayment {
+    fn time_us(&self) -> i64 {
+        self.time_us
+    }
+}
+
+/// On-time payments of one agent: serves burst, cross-merchant and cadence.
+pub type AgentTimeline = Timeline<AgentPayment>;
+/// On-time payments of one user: serves collusion.
+pub type UserTimeline = Timeline<UserPayment>;
