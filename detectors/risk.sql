@@ -5,8 +5,13 @@ WITH agents AS (
     FROM transactions
 ),
 -- Overages stand in the mandate's currency; without a rate into the base currency they weigh nothing.
+-- Summed wider than they are given, because a sum that passes the end of its type does so unseen.
 overages AS (
-    SELECT r.agent_id, r.user_id, SUM(COALESCE(to_base(r.over_amount, m.currency), 0)) AS over_amount
+    SELECT
+        r.agent_id,
+        r.user_id,
+        CAST(SUM(CAST(COALESCE(to_base(r.over_amount, m.currency), 0) AS DECIMAL(76, 8))) AS DECIMAL(38, 8))
+            AS over_amount
     FROM replay AS r
     JOIN mandates AS m ON m.mandate_id = r.mandate_id
     GROUP BY r.agent_id, r.user_id

@@ -26,7 +26,8 @@ SELECT
     a.agent_id AS agent_a,
     b.agent_id AS agent_b,
     COUNT(*) AS coordinated_pair_count,
-    SUM(a.amount + b.amount) AS coordinated_total_amount
+    -- Summed wider than it is given, because a sum that passes the end of its type does so unseen.
+    CAST(SUM(CAST(a.amount + b.amount AS DECIMAL(76, 8))) AS DECIMAL(38, 8)) AS coordinated_total_amount
 FROM bucketed AS a
 JOIN reachable AS b ON b.user_id = a.user_id AND b.bucket = a.bucket
 WHERE a.agent_id < b.agent_id

@@ -143,8 +143,13 @@ impl<'a> Decimal<'a> {
             return Ok(Cut { magnitude: 0, next: 0, more: true });
         }
         let mut digits = self.digits();
-        let mut magnitude: u128 = 0;
-        for _ in 0..kept {
+        // Nearly every value fits in 64 bits, where this is several times cheaper.
+        let mut low: u64 = 0;
+        for _ in 0..kept.min(18) {
+            low = low * 10 + u64::from(digits.next().unwrap_or(0));
+        }
+        let mut magnitude = u128::from(low);
+        for _ in 18..kept {
             magnitude = magnitude * 10 + u128::from(digits.next().unwrap_or(0));
         }
         let next = digits.next().unwrap_or(0);

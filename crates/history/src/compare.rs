@@ -84,7 +84,8 @@ pub fn compare(view: &View, engine: &[Row], sql: &[Row]) -> Vec<Difference> {
         match (left, right) {
             (Some(left), Some(right)) => compare_values(view, left, right, &mut found),
             (Some(row), None) => {
-                found.add(|| Difference::EngineAlone { view: view.name, row: shown(view, row, 0..row.len()) });
+                found
+                    .add(|| Difference::EngineAlone { view: view.name, row: shown(view, row, 0..row.len()) });
             }
             (None, Some(row)) => {
                 found.add(|| Difference::SqlAlone { view: view.name, row: shown(view, row, 0..row.len()) });
@@ -147,7 +148,8 @@ fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
 /// The values at some positions with their column names.
 fn shown(view: &View, row: &Row, positions: impl Iterator<Item = usize>) -> String {
     let columns = positions.filter_map(|at| Some((view.columns.get(at)?, row.get(at)?)));
-    let shown: Vec<_> = columns.map(|(column, value)| format!("{}={}", column.name, value_text(column, value))).collect();
+    let shown: Vec<_> =
+        columns.map(|(column, value)| format!("{}={}", column.name, value_text(column, value))).collect();
     shown.join(" ")
 }
 

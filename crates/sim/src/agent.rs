@@ -284,13 +284,16 @@ fn pool(rng: &mut Rng, habit: Habit, kind_of_scope: u8) -> Vec<Merchant> {
         let wanted = if categories.len() > 4 { 1 } else { rng.count(2, 4) };
         for _ in 0..wanted {
             let merchant = Merchant::draw(rng, category);
-            if !merchants.contains(&merchant) && (merchant.sends_category() || !(10..15).contains(&kind_of_scope)) {
+            if !merchants.contains(&merchant)
+                && (merchant.sends_category() || !(10..15).contains(&kind_of_scope))
+            {
                 merchants.push(merchant);
             }
         }
     }
     if merchants.is_empty() {
-        merchants.push(Merchant(u16::from(categories.first().copied().unwrap_or(0)) * crate::world::PER_CATEGORY));
+        merchants
+            .push(Merchant(u16::from(categories.first().copied().unwrap_or(0)) * crate::world::PER_CATEGORY));
     }
     merchants
 }

@@ -25,7 +25,7 @@ impl Sim {
             Attack::CollusionRing => return self.collusion(episode, (3, 5), false),
             Attack::CollusionUnequal => return self.collusion(episode, (3, 5), true),
             Attack::EarlyBurst | Attack::EarlySpend | Attack::GeoPoisonedHome => {
-                return self.from_the_first(attack, episode);
+                return self.newcomer(attack, episode);
             }
             _ => {}
         }
@@ -51,7 +51,9 @@ impl Sim {
             Attack::SingleUseReplay => self.single_use(agent, start, episode),
             Attack::BeforeValid => self.before_valid(agent, start, episode),
             Attack::AfterExpiry => self.after_expiry(agent, start, episode),
-            Attack::Revoked | Attack::Paused => self.withdrawn(agent, start, episode, attack == Attack::Paused),
+            Attack::Revoked | Attack::Paused => {
+                self.withdrawn(agent, start, episode, attack == Attack::Paused)
+            }
             Attack::RevocationRace => self.race(agent, start, episode),
             Attack::NotHeld => return self.not_held(agent, start, episode),
             Attack::ScopeMerchant | Attack::ScopeCategory => self.out_of_scope(agent, start, episode),
@@ -345,7 +347,8 @@ impl Sim {
         let mut at = start;
         for _ in 0..count {
             let merchant = self.foreign_merchant(agent);
-            let price = agent.lawful(agent.currency.minor(crate::world::price_cents(&mut self.rng, merchant.category())));
+            let price = agent
+                .lawful(agent.currency.minor(crate::world::price_cents(&mut self.rng, merchant.category())));
             self.hit_at(agent, episode, at, merchant, price);
             at += self.rng.range(10, 1_800) * SECOND;
         }
@@ -358,7 +361,8 @@ impl Sim {
             .iter()
             .filter_map(|merchant| CATEGORIES.get(usize::from(merchant.category())).map(|c| c.code))
             .collect();
-        let foreign: Vec<u8> = (0..29).zip(&CATEGORIES).filter(|(_, c)| !own.contains(&c.code)).map(|(at, _)| at).collect();
+        let foreign: Vec<u8> =
+            (0..29).zip(&CATEGORIES).filter(|(_, c)| !own.contains(&c.code)).map(|(at, _)| at).collect();
         let category = self.rng.pick(&foreign);
         let merchant = Merchant::draw(&mut self.rng, category);
         if merchant.sends_category() { merchant } else { Merchant(merchant.0 - PER_CATEGORY / 2) }
@@ -442,7 +446,8 @@ impl Sim {
 
     fn moved(&mut self, agent: &mut Agent, start: i64, episode: Episode) {
         let base = agent.place.unwrap_or_default();
-        let far: Vec<u8> = (0..).zip(&REGIONS).filter(|(_, r)| r.0.apart(base) > 150_000_000).map(|(at, _)| at).collect();
+        let far: Vec<u8> =
+            (0..).zip(&REGIONS).filter(|(_, r)| r.0.apart(base) > 150_000_000).map(|(at, _)| at).collect();
         let region = self.rng.pick(&far);
         let there = region_at(region).0.near(&mut self.rng, 2_000_000);
         let count = self.rng.count(3, 10);
@@ -469,7 +474,8 @@ impl Sim {
         for leg in 1..=count as i64 {
             let (merchant, price) = self.usual(agent);
             let place = Some(base.shifted(step.0 * leg, step.1 * leg).near(&mut self.rng, 60_000));
-            let payment = Payment { place, ..self.payment(agent, at, merchant, price.min(dearest / 2).max(1)) };
+            let payment =
+                Payment { place, ..self.payment(agent, at, merchant, price.min(dearest / 2).max(1)) };
             self.hit(agent, episode, payment);
             at += self.rng.range(30, 360) * MINUTE;
         }
@@ -571,12 +577,15 @@ impl Sim {
     }
 
     /// As many idle agents of one user as there are within the bounds.
+    #[allow(clippy::vec_box, reason = "agents are taken out and put back in their boxes")]
     fn ring(&mut self, (least, most): (usize, usize)) -> Option<Vec<Box<Agent>>> {
         for _ in 0..400 {
             let number = self.rng.pick(&self.active);
             let Some(first) = self.peek(number) else { continue };
             // Pairs are in the base currency: another one has a rate only where it is configured.
-            let fit = |agent: &Agent| agent.currency.is_base() && self.is_idle(agent) && suits(Attack::CollusionPair, agent);
+            let fit = |agent: &Agent| {
+                agent.currency.is_base() && self.is_idle(agent) && suits(Attack::CollusionPair, agent)
+            };
             if !fit(first) {
                 continue;
             }
@@ -590,7 +599,7 @@ impl Sim {
     }
 
     /// Fraud from an agent's first payment on.
-    fn from_the_first(&mut self, attack: Attack, episode: Episode) -> bool {
+    fn newcomer(&mut self, attack: Attack, episode: Episode) -> bool {
         let Some(mut agent) = self.enrol(Habit::Shopper) else { return false };
         let start = self.now + self.rng.range(5, 60) * MINUTE;
         let made = start - self.rng.range(0, 4) * MINUTE;

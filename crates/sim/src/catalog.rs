@@ -62,7 +62,12 @@ pub(crate) enum Attack {
     BackdatedBurst,
 }
 
-const fn kind(name: &'static str, group: Group, detectors: &'static [&'static str], attack: Attack) -> AttackKind {
+const fn kind(
+    name: &'static str,
+    group: Group,
+    detectors: &'static [&'static str],
+    attack: Attack,
+) -> AttackKind {
     AttackKind { name, group, detectors, attack }
 }
 

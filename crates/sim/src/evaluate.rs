@@ -201,7 +201,8 @@ fn each_line(
     let mut number = 0_u64;
     loop {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line).map_err(|source| EvaluateError::Read { what, source })?;
+        let read =
+            reader.read_until(b'\n', &mut line).map_err(|source| EvaluateError::Read { what, source })?;
         if read == 0 {
             return Ok(());
         }
@@ -371,7 +372,8 @@ impl Tally {
             Scalar::Text(text) => self.episode_names.number(&text),
         });
         let habit = self.habits.number(label.habit.as_deref().unwrap_or("(none)"));
-        let place = u32::try_from(self.labels.len()).map_err(|_| "more labels than 4,294,967,295".to_owned())?;
+        let place =
+            u32::try_from(self.labels.len()).map_err(|_| "more labels than 4,294,967,295".to_owned())?;
         let label_key = match &label.user_id {
             Some(user) => key(&[&label.tx_id, user]),
             None => key(&[&label.tx_id]),
@@ -428,7 +430,8 @@ impl Tally {
             .timestamp_micros();
         let attack = label.attack.unwrap_or_default();
         let own = attack_named(self.attacks.name(attack)).map(|kind| kind.detectors);
-        let signalled = decision.signals.iter().any(|signal| own.is_none_or(|own| own.contains(&&*signal.detector)));
+        let signalled =
+            decision.signals.iter().any(|signal| own.is_none_or(|own| own.contains(&&*signal.detector)));
         // Without an episode in the label, an agent's payments of one attack are one.
         let which = label.episode.map_or(agent, u128::from);
         let episode = self.episodes.entry((attack, which)).or_default();
@@ -459,7 +462,8 @@ impl Tally {
         let missing = self.labels.iter().filter(|label| !label.decided);
         let mut all = Actions::default();
         self.honest.values().for_each(|actions| all.add(*actions));
-        let mut habits: Vec<HonestReport> = self.honest.keys().map(|&habit| self.honest_report(Some(habit), all)).collect();
+        let mut habits: Vec<HonestReport> =
+            self.honest.keys().map(|&habit| self.honest_report(Some(habit), all)).collect();
         habits.sort_by(|a, b| b.payments.cmp(&a.payments).then_with(|| a.habit.cmp(&b.habit)));
         Report {
             decisions: self.decisions,
@@ -467,8 +471,14 @@ impl Tally {
             labels_without_decision: missing.clone().count() as u64,
             fraud_without_decision: missing.filter(|label| label.attack.is_some()).count() as u64,
             decisions_without_label: self.unlabelled,
-            attacks: by_attack.iter().map(|(&(group, name), episodes)| attack_report(name, group, episodes)).collect(),
-            groups: by_group.iter().map(|(&group, episodes)| attack_report(group_name(group), group, episodes)).collect(),
+            attacks: by_attack
+                .iter()
+                .map(|(&(group, name), episodes)| attack_report(name, group, episodes))
+                .collect(),
+            groups: by_group
+                .iter()
+                .map(|(&group, episodes)| attack_report(group_name(group), group, episodes))
+                .collect(),
             honest: self.honest_report(None, all),
             habits,
         }
@@ -499,7 +509,8 @@ impl Tally {
 
 fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
     // The parser's message goes on with an excerpt over several lines.
-    sonic_rs::from_slice(line).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+    sonic_rs::from_slice(line)
+        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
 const fn group_name(group: Group) -> &'static str {
@@ -546,9 +557,12 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\n")?;
         let mut rows = vec![
-            ["attack", "episodes", "caught", "95 %", "blocked", "at first", "seconds", "p50", "p95", "payments", "p95"]
-                .map(str::to_owned)
-                .to_vec(),
+            [
+                "attack", "episodes", "caught", "95 %", "blocked", "at first", "seconds", "p50", "p95",
+                "payments", "p95",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
         ];
         for group in &self.groups {
             rows.push(attack_row(&group.attack.to_uppercase(), group));
@@ -557,9 +571,19 @@ impl fmt::Display for Report {
         }
         table(f, &rows)?;
         let mut rows = vec![
-            ["honest", "payments", "blocked", "95 %", "challenged", "held", "together", "95 %", "agents touched"]
-                .map(str::to_owned)
-                .to_vec(),
+            [
+                "honest",
+                "payments",
+                "blocked",
+                "95 %",
+                "challenged",
+                "held",
+                "together",
+                "95 %",
+                "agents touched",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
         ];
         rows.push(honest_row("ALL", &self.honest));
         rows.extend(self.habits.iter().map(|habit| honest_row(&format!("  {}", habit.habit), habit)));
@@ -614,7 +638,8 @@ fn honest_row(name: &str, report: &HonestReport) -> Vec<String> {
 /// Columns as wide as their widest cell; the first to the left, the others to the right.
 fn table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     for row in rows {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {

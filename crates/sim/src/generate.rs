@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::{Agent, DAY, HOUR, MINUTE, ROLES, SECOND};
 use crate::catalog::{ATTACKS, Attack, AttackKind, Habit, attack_named};
-use crate::record::{Label, Mandate, Names, Payment, Period, Status, write_label, write_mandate, write_payment};
+use crate::record::{
+    Label, Mandate, Names, Payment, Period, Status, write_label, write_mandate, write_payment,
+};
 use crate::rng::{Rng, mix};
 use crate::world::{Merchant, Place, failover, region_at};
 
@@ -356,7 +358,8 @@ impl Sim {
                 let mut habit = drawn.map_or(Habit::Shopper, |role| role.habit);
                 // Twins come in pairs.
                 if slot == 0 && size > 1 {
-                    twin = habit == Habit::TwinAgents || (self.does(Habit::TwinAgents) && self.rng.below(12) == 0);
+                    twin = habit == Habit::TwinAgents
+                        || (self.does(Habit::TwinAgents) && self.rng.below(12) == 0);
                 }
                 if twin && slot < 2 {
                     habit = Habit::TwinAgents;
@@ -470,7 +473,8 @@ impl Sim {
 
     /// Whether the agent's platform has an outage at `at`; `true` when it fails over to another region.
     pub(crate) fn outage(&self, agent: &Agent, at: i64) -> Option<bool> {
-        let hit = |outage: &&Outage| outage.platform == agent.platform && (outage.from..=outage.to).contains(&at);
+        let hit =
+            |outage: &&Outage| outage.platform == agent.platform && (outage.from..=outage.to).contains(&at);
         // What is launched during an outage is launched elsewhere and stays there.
         if agent.payments < 5 {
             return None;
@@ -484,7 +488,7 @@ impl Sim {
         if !agent.is_located() {
             // People travel: a tenth of the time they are far away.
             let trip = mix(agent.names.user ^ mix(at.div_euclid(3 * DAY).unsigned_abs()));
-            let home = if trip % 10 == 0 { region_at((trip >> 8) as u8 % 14).0 } else { base };
+            let home = if trip.is_multiple_of(10) { region_at((trip >> 8) as u8 % 14).0 } else { base };
             return Some(home.near(&mut self.rng, 900_000));
         }
         let near = base.near(&mut self.rng, 60_000);
@@ -543,9 +547,15 @@ impl Sim {
         self.summary.late += u64::from(payment.record_time - payment.tx_time > 5 * MINUTE);
         if self.rng.chance(self.repeat_share) {
             let after_hours = self.rng.below(7) == 0;
-            let wait = if after_hours { self.rng.range(60, 19 * 60) * MINUTE } else { self.rng.range(1, 60) * SECOND };
+            let wait = if after_hours {
+                self.rng.range(60, 19 * 60) * MINUTE
+            } else {
+                self.rng.range(1, 60) * SECOND
+            };
             // A repeat within the memory of repeats, however late the first came.
-            let at = (payment.record_time + wait).min(payment.tx_time + 23 * HOUR).max(payment.record_time + SECOND);
+            let at = (payment.record_time + wait)
+                .min(payment.tx_time + 23 * HOUR)
+                .max(payment.record_time + SECOND);
             self.summary.repeats += 1;
             self.push(at, Due::Repeat(Box::new(Payment { record_time: at, ..payment })));
         }
@@ -606,7 +616,11 @@ impl Sim {
             valid_from,
             valid_to: made + self.rng.range(8, 45) * DAY - 1,
             status: Status::Active,
-            updated_at: if first && self.now < self.start + DAY && self.rng.below(2) == 0 { None } else { Some(made) },
+            updated_at: if first && self.now < self.start + DAY && self.rng.below(2) == 0 {
+                None
+            } else {
+                Some(made)
+            },
         };
         self.publish(&mandate);
         agent.mandate = mandate;
@@ -684,7 +698,11 @@ impl Sim {
     }
 
     /// Writes everything that arrives up to `until`.
-    fn release<T: Write, M: Write, L: Write>(&mut self, until: i64, out: &mut Out<'_, T, M, L>) -> io::Result<()> {
+    fn release<T: Write, M: Write, L: Write>(
+        &mut self,
+        until: i64,
+        out: &mut Out<'_, T, M, L>,
+    ) -> io::Result<()> {
         while let Some(&Reverse((at, _, slot))) = self.due.peek() {
             if at > until {
                 break;

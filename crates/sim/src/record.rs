@@ -366,11 +366,14 @@ fn write_scope(json: &mut Json<'_>, scope: &Scope) {
     };
     match scope {
         Scope::Merchants(merchants) => json.raw("allowed_merchants", |out| {
-            list(out, &mut merchants.iter().map(|merchant| {
-                let mut name = Vec::new();
-                merchant.write(&mut name);
-                name
-            }));
+            list(
+                out,
+                &mut merchants.iter().map(|merchant| {
+                    let mut name = Vec::new();
+                    merchant.write(&mut name);
+                    name
+                }),
+            );
         }),
         Scope::Categories(categories) => json.raw("allowed_categories", |out| {
             let both = categories

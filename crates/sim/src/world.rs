@@ -91,7 +91,9 @@ impl Merchant {
 
     /// The category as this merchant's acquirer sends it: a label, or a code.
     pub(crate) fn category_text(self) -> &'static str {
-        CATEGORIES.get(usize::from(self.category())).map_or("", |c| if self.0 % 3 == 1 { c.code } else { c.label })
+        CATEGORIES
+            .get(usize::from(self.category()))
+            .map_or("", |c| if self.0 % 3 == 1 { c.code } else { c.label })
     }
 
     /// Writes the name.

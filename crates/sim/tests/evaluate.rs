@@ -91,7 +91,10 @@ fn a_case_by_hand() {
 
     let printed = report.to_string();
     assert!(printed.contains("1 labels without a decision (1 of them fraud)"), "{printed}");
-    assert!(printed.lines().any(|line| line.starts_with("  burst_equal") && line.contains("50.00 %")), "{printed}");
+    assert!(
+        printed.lines().any(|line| line.starts_with("  burst_equal") && line.contains("50.00 %")),
+        "{printed}"
+    );
     assert!(serde_json::to_value(&report).unwrap()["groups"][0]["group"] == "mandate_violation");
 }
 
@@ -115,8 +118,7 @@ fn labels_from_elsewhere_are_understood() {
 #[test]
 fn one_tx_id_of_two_users_has_two_labels() {
     let two = "{\"tx_id\":\"t\",\"attack\":null,\"habit\":\"h\"}\n{\"tx_id\":\"t\",\"attack\":\"burst_equal\",\"episode\":\"e\",\"habit\":\"h\"}\n";
-    let report =
-        run(&[("t", 0, "g", "allow", &[]), ("t", 5, "k", "review", &["burst"])], two).unwrap();
+    let report = run(&[("t", 0, "g", "allow", &[]), ("t", 5, "k", "review", &["burst"])], two).unwrap();
     assert_eq!(report.labels_without_decision, 0);
     assert_eq!((report.honest.payments, report.honest.held.count), (1, 0));
     assert_eq!(report.attacks[0].caught.count, 1);
@@ -126,7 +128,10 @@ fn one_tx_id_of_two_users_has_two_labels() {
 fn faults_are_named() {
     let label = "{\"tx_id\":\"a\",\"attack\":null,\"habit\":\"h\"}\n";
     assert!(matches!(run(&[], ""), Err(EvaluateError::NoLabels)));
-    assert!(matches!(run(&[("z", 0, "g", "allow", &[])], label), Err(EvaluateError::NothingMatches { decisions: 1 })));
+    assert!(matches!(
+        run(&[("z", 0, "g", "allow", &[])], label),
+        Err(EvaluateError::NothingMatches { decisions: 1 })
+    ));
     let error = evaluate(&b"\n{\"tx_id\":1}\n"[..], label.as_bytes()).unwrap_err().to_string();
     assert!(error.starts_with("line 2 of the decisions is not one of the decisions: "), "{error}");
     let error = evaluate(&b""[..], &b"[]\n"[..]).unwrap_err().to_string();

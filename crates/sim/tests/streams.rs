@@ -40,11 +40,8 @@ fn options(difficulty: Difficulty, transactions: u64, seed: u64) -> Options {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
-    for (difficulty, golden) in [
-        (Difficulty::Easy, "-"),
-        (Difficulty::Medium, "-"),
-        (Difficulty::Hard, "-"),
-    ] {
+    for (difficulty, golden) in [(Difficulty::Easy, "-"), (Difficulty::Medium, "-"), (Difficulty::Hard, "-")]
+    {
         let made = stream(&options(difficulty, 4_000, 42));
         let mut digest = Sha256::new();
         for part in [&made.transactions, &made.mandates, &made.labels] {
@@ -62,7 +59,8 @@ fn every_attack_and_habit_appears() {
     for difficulty in [Difficulty::Easy, Difficulty::Medium, Difficulty::Hard] {
         let made = stream(&options(difficulty, 60_000, 5));
         let attacks: Vec<&str> = ATTACKS.iter().map(|kind| kind.name).collect();
-        let missing: Vec<_> = attacks.iter().filter(|name| !made.summary.attacks.contains_key(*name)).collect();
+        let missing: Vec<_> =
+            attacks.iter().filter(|name| !made.summary.attacks.contains_key(*name)).collect();
         assert!(missing.is_empty(), "{difficulty:?}: {missing:?}");
         let missing: Vec<_> = habits().filter(|name| !made.summary.habits.contains_key(name)).collect();
         assert!(missing.is_empty(), "{difficulty:?}: {missing:?}");
@@ -112,7 +110,8 @@ fn records_have_the_fields_of_the_specification() {
 #[test]
 fn labels_belong_to_the_records() {
     let made = stream(&options(Difficulty::Medium, 20_000, 11));
-    let ids: BTreeSet<String> = lines(&made.transactions).iter().map(|r| text(r, "tx_id").to_owned()).collect();
+    let ids: BTreeSet<String> =
+        lines(&made.transactions).iter().map(|r| text(r, "tx_id").to_owned()).collect();
     let mut labelled = BTreeSet::new();
     let (mut fraud, mut kinds) = (0, BTreeMap::new());
     for label in lines(&made.labels) {
@@ -122,7 +121,8 @@ fn labels_belong_to_the_records() {
         assert_eq!(label["attack"].is_null(), label["episode"].is_null());
         if !label["attack"].is_null() {
             fraud += 1;
-            let kind = kinds.entry(text(&label, "episode").to_owned()).or_insert(text(&label, "attack").to_owned());
+            let kind =
+                kinds.entry(text(&label, "episode").to_owned()).or_insert(text(&label, "attack").to_owned());
             assert_eq!(kind, text(&label, "attack"), "an episode is of one kind");
         }
     }
@@ -166,7 +166,8 @@ fn shares_are_kept() {
         let got = made.summary.fraud as f64 / made.summary.transactions as f64;
         assert!((got - share).abs() <= share * 0.15 + 0.0005, "{share}: {got}");
     }
-    let made = stream(&Options { repeat_share: 0.05, late_share: 0.03, ..options(Difficulty::Medium, 50_000, 17) });
+    let made =
+        stream(&Options { repeat_share: 0.05, late_share: 0.03, ..options(Difficulty::Medium, 50_000, 17) });
     assert!((2_300..2_700).contains(&made.summary.repeats), "{}", made.summary.repeats);
     assert!((900..2_200).contains(&made.summary.late), "{}", made.summary.late);
 }
@@ -255,7 +256,8 @@ impl Registry {
             let holder = (text(record, "user_id").to_owned(), text(record, "agent_id").to_owned());
             let active = |id: &String| {
                 self.current(id).is_some_and(|m| {
-                    m["status"] == "active" && (time_us(&m["valid_from"])..=time_us(&m["valid_to"])).contains(&at)
+                    m["status"] == "active"
+                        && (time_us(&m["valid_from"])..=time_us(&m["valid_to"])).contains(&at)
                 })
             };
             return self.held.get(&holder).is_some_and(|ids| ids.iter().any(active)).then_some("omitted");
@@ -338,7 +340,8 @@ fn a_plain_reading_of_the_mandates_agrees_with_the_labels() {
     for (difficulty, seed) in
         [(Difficulty::Easy, 1), (Difficulty::Medium, 2), (Difficulty::Medium, 3), (Difficulty::Hard, 4)]
     {
-        let made = stream(&Options { fraud_share: 0.06, late_share: 0.01, ..options(difficulty, 60_000, seed) });
+        let made =
+            stream(&Options { fraud_share: 0.06, late_share: 0.01, ..options(difficulty, 60_000, seed) });
         let labels: HashMap<String, Value> =
             lines(&made.labels).into_iter().map(|label| (text(&label, "tx_id").to_owned(), label)).collect();
         let mut registry = Registry::new(&lines(&made.mandates));
@@ -366,7 +369,10 @@ fn each_kind_of_attack_is_of_its_own_nature() {
     assert_eq!(names.len(), ATTACKS.len());
     for kind in ATTACKS {
         let lawful = expected(kind.name).is_empty();
-        assert_eq!(kind.group == Group::MandateViolation, !lawful && !["use_paused", "mandate_omitted"].contains(&kind.name));
+        assert_eq!(
+            kind.group == Group::MandateViolation,
+            !lawful && !["use_paused", "mandate_omitted"].contains(&kind.name)
+        );
         assert!(!kind.detectors.is_empty());
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn all(long: bool) -> Outcome {
 
 /// The test suite, and the long runs on demand.
 pub(crate) fn test(long: bool) -> Outcome {
-    run::cargo(["test", "--workspace", "--locked"]).without_env("WEIR_BLESS").checked()?;
+    run::cargo(["test", "--workspace", "--locked", "--no-fail-fast"]).without_env("WEIR_BLESS").checked()?;
     if long {
         long::streams()?;
         println!("{}", long::fuzz()?);

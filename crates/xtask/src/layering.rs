@@ -19,7 +19,6 @@ const FORBIDDEN_CRATES: &[(&str, &str)] = &[
     ("datafusion", "the query engine; its SQL is the proof of the detectors, not a part of them"),
     ("fastrand", "randomness"),
     ("hyper", "network"),
-    ("iana-time-zone", "the machine's time zone"),
     ("mio", "network"),
     ("object_store", "storage"),
     ("oorandom", "randomness"),
@@ -42,11 +41,18 @@ const FORBIDDEN_CRATES: &[(&str, &str)] = &[
 ];
 
 /// Crates that may be linked only because these others link them. A new dependent is a finding.
-const ONLY_THROUGH: &[(&str, &[&str], &str)] = &[(
-    "getrandom",
-    &["ahash"],
-    "ahash, under sonic-rs and Arrow, seeds its own tables from it; nothing of Weir iterates those",
-)];
+const ONLY_THROUGH: &[(&str, &[&str], &str)] = &[
+    (
+        "getrandom",
+        &["ahash"],
+        "ahash, under sonic-rs and Arrow, seeds its own tables from it; nothing of Weir iterates those",
+    ),
+    (
+        "iana-time-zone",
+        &["chrono"],
+        "Arrow turns the clock of chrono on; the sources are searched for its use",
+    ),
+];
 
 /// Paths of the standard library, and of crates that are linked anyway, that the sources must not name.
 const FORBIDDEN_PATHS: &[(&str, &str)] = &[
@@ -69,6 +75,8 @@ const FORBIDDEN_PATHS: &[(&str, &str)] = &[
     ("std::hash::DefaultHasher", "its output may change between releases of Rust"),
     ("chrono::Local", "the machine's time zone"),
     ("chrono::Utc::now", "a clock"),
+    ("Utc::now", "a clock"),
+    ("Local::now", "a clock"),
     ("hashbrown::DefaultHashBuilder", "its order is random; name the hasher"),
     ("getrandom", "randomness"),
     ("ahash", "randomness"),
@@ -376,6 +384,7 @@ mod tests {
         check("fn f() { let t = ::std::time::Instant::now(); }", &["std::time::Instant::now"]);
         check("fn f() { println!(\"x\"); }", &["println"]);
         check("fn f(t: SystemTime) {}", &["SystemTime"]);
+        check("use chrono::Utc;\nfn f() { Utc::now(); }", &["Utc::now"]);
         check("use ahash::AHashMap;", &["ahash::AHashMap"]);
         check("#[cfg(test)]\nmod tests {\n    use std::fs;\n}\nuse std::env;", &["std::env"]);
         check("#[cfg(test)]\nmod tests;\nuse std::env;", &["std::env"]);

@@ -61,25 +61,30 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0 }
     }
 
+    #[cold]
     fn fail<T>(&self, what: &'static str) -> Result<T> {
         Err(JsonError { at: self.at, what })
     }
 
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline(always)]
     fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
+    #[inline(always)]
     fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
     /// Skips whitespace and tells the byte that follows.
+    #[inline(always)]
     pub(super) fn next_token(&mut self) -> Option<u8> {
         loop {
             match self.peek() {
@@ -206,14 +211,14 @@ impl<'a> Scanner<'a> {
         Ok(Value::Array(self.since(start), hasher.finish()))
     }
 
+    #[inline(always)]
     fn string(&mut self) -> Result<Text<'a>> {
         self.at += 1;
         let start = self.at;
         let mut escaped = false;
         loop {
             let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            let stop = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
-            self.at += stop.unwrap_or(rest.len());
+            self.at += plain_prefix(rest);
             match self.peek() {
                 Some(b'"') => {
                     let raw = self.since(start);
@@ -293,6 +298,32 @@ impl<'a> Scanner<'a> {
     }
 }
 
+const LANES: u64 = u64::from_le_bytes([1; 8]);
+
+/// Bytes before the first quote, backslash or control character, looked at eight at a time.
+#[inline(always)]
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        let stops = stops(u64::from_le_bytes(*word));
+        if stops != 0 {
+            return length + (stops.trailing_zeros() / 8) as usize;
+        }
+        length += 8;
+    }
+    length + rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len())
+}
+
+/// Sets the top bit of each byte at which a plain part of a string ends. A borrow can set bits beyond
+/// the first such byte, never before it, and only the first is asked for.
+fn stops(word: u64) -> u64 {
+    let below = |word: u64, limit: u8| word.wrapping_sub(LANES * u64::from(limit)) & !word;
+    let quote = below(word ^ (LANES * u64::from(b'"')), 1);
+    let backslash = below(word ^ (LANES * u64::from(b'\\')), 1);
+    (quote | backslash | below(word, 0x20)) & (LANES << 7)
+}
+
 /// The first four bytes as hexadecimal digits.
 fn hex_unit(bytes: &[u8]) -> Option<u32> {
     let digits = bytes.first_chunk::<4>()?;
@@ -345,6 +376,7 @@ impl<'a> Value<'a> {
 
 impl<'a> Text<'a> {
     /// The string itself; borrowed unless it has escapes.
+    #[inline]
     pub(super) fn unescaped(&self) -> Cow<'a, str> {
         if self.escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
     }

@@ -8,13 +8,13 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub(crate) use self::rows::by_key;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use datafusion::prelude::SessionConfig;
-pub(crate) use self::rows::by_key;
 use tokio::runtime::Runtime;
 use weir_events::view::{Row, Value, View};
 use weir_events::{Mandate, Rates, Transaction};

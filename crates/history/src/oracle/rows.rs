@@ -69,7 +69,10 @@ pub(super) fn sort(view: &View, rows: &mut [Row]) {
 /// Compares two rows by the view's sort columns.
 pub(crate) fn by_key(view: &View, left: &[Value], right: &[Value]) -> Ordering {
     let orders = view.sort.iter().map(|&at| left.get(at).partial_cmp(&right.get(at)));
-    orders.map(|order| order.unwrap_or(Ordering::Equal)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    orders
+        .map(|order| order.unwrap_or(Ordering::Equal))
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
 }
 
 fn arrow_type(column: &Column) -> DataType {

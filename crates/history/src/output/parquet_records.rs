@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, RecordBatch,
-    StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow::compute::kernels::cast_utils::{parse_decimal, string_to_timestamp_nanos};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef};
@@ -164,7 +164,9 @@ impl<W: Write + Send> RecordParquetWriter<W> {
         let mut members = parsed.map_err(|error| WriteError::Record(error.to_string()))?;
         for (column, builder) in self.columns.iter().zip(&mut self.builders) {
             let value = members.remove(column.name).map(RawValue::get).filter(|text| *text != "null");
-            builder.push(value).map_err(|message| WriteError::Record(format!("{}: {message}", column.name)))?;
+            builder
+                .push(value)
+                .map_err(|message| WriteError::Record(format!("{}: {message}", column.name)))?;
         }
         if let Some((name, _)) = members.first_key_value() {
             return Err(WriteError::Record(format!("there is no column {name}")));
@@ -220,7 +222,8 @@ impl Builder {
                 let DataType::Decimal128(precision, scale) = arrow_type(Kind::Decimal) else {
                     return Err("not a decimal type".to_owned());
                 };
-                let amount = parsed::<String>(json)?.map(|t| parse_decimal::<Decimal128Type>(&t, precision, scale));
+                let amount =
+                    parsed::<String>(json)?.map(|t| parse_decimal::<Decimal128Type>(&t, precision, scale));
                 builder.append_option(amount.transpose().map_err(|error| error.to_string())?);
             }
             Self::Time(builder) => {
@@ -238,9 +241,7 @@ impl Builder {
             Self::Int(builder) => Arc::new(builder.finish()),
             Self::Float(builder) => Arc::new(builder.finish()),
             Self::Bool(builder) => Arc::new(builder.finish()),
-            Self::Decimal(builder) => {
-                Arc::new(builder.finish().with_data_type(arrow_type(Kind::Decimal)))
-            }
+            Self::Decimal(builder) => Arc::new(builder.finish().with_data_type(arrow_type(Kind::Decimal))),
             Self::Time(builder) => Arc::new(builder.finish().with_timezone("UTC")),
         })
     }

@@ -34,7 +34,8 @@ pub fn write_rows_parquet(view: &View, rows: &[Row], out: impl Write + Send) -> 
     let mut writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties()))?;
     for rows in rows.chunks(BATCH_ROWS) {
         let columns = view.columns.iter().enumerate();
-        let columns: Result<Vec<ArrayRef>, _> = columns.map(|(at, column)| array(view, column, at, rows)).collect();
+        let columns: Result<Vec<ArrayRef>, _> =
+            columns.map(|(at, column)| array(view, column, at, rows)).collect();
         writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns?)?)?;
     }
     writer.close()?;
@@ -78,7 +79,8 @@ fn array(view: &View, column: &Column, at: usize, rows: &[Row]) -> Result<ArrayR
         Kind::Int => Arc::new(collect!(Int64Array, Value::Int, |value: &i64| *value)),
         Kind::Float => Arc::new(collect!(Float64Array, Value::Float, |value: &f64| *value)),
         Kind::Time => {
-            let times = collect!(TimestampMicrosecondArray, Value::Time, |time: &weir_events::Timestamp| time.0);
+            let times =
+                collect!(TimestampMicrosecondArray, Value::Time, |time: &weir_events::Timestamp| time.0);
             Arc::new(times.with_timezone("UTC"))
         }
         Kind::Decimal => {

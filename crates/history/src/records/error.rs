@@ -52,7 +52,9 @@ pub enum ReadError {
         source: io::Error,
     },
     /// A Parquet file that cannot be decoded.
-    #[error("{name}: this Parquet file cannot be read ({message}); write it again, with zstd or no compression")]
+    #[error(
+        "{name}: this Parquet file cannot be read ({message}); write it again, with zstd or no compression"
+    )]
     Parquet {
         /// The path as given.
         name: String,
@@ -81,7 +83,9 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The temporary files of a sort.
-    #[error("{name}: cannot be sorted, the temporary files in {folder} failed ({source}); free space there or set TMPDIR")]
+    #[error(
+        "{name}: cannot be sorted, the temporary files in {folder} failed ({source}); free space there or set TMPDIR"
+    )]
     Sort {
         /// The path as given.
         name: String,

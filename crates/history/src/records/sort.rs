@@ -218,7 +218,12 @@ const HAS_TIME: u8 = 1;
 const IS_OVERSIZED: u8 = 2;
 const IS_BASE64: u8 = 4;
 
-fn write_header(writer: &mut impl Write, (time, number): Key, text_bytes: usize, flags: u8) -> io::Result<()> {
+fn write_header(
+    writer: &mut impl Write,
+    (time, number): Key,
+    text_bytes: usize,
+    flags: u8,
+) -> io::Result<()> {
     let flags = flags | if time.is_some() { HAS_TIME } else { 0 };
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(&time.unwrap_or(0).to_le_bytes());

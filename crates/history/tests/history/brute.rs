@@ -38,21 +38,39 @@ pub(crate) fn stream(seed: u64) -> Stream {
         &[15_000_000, 14_999_999, 15_000_001][..],
         &[0, 100, 10_000_000_000_000][..],
     ][usize::try_from(seed % 4).unwrap()];
-    let agents = if seed % 4 == 2 { &["a", "b"][..] } else { &["a", "ab", "é", "b"][..] };
+    let (agents, users) = match seed % 8 {
+        2 => (&["a"][..], &["u"][..]),
+        1 | 6 => (&["a", "b"][..], &["u"][..]),
+        _ => (&["a", "ab", "é", "b"][..], &["u", "v"][..]),
+    };
     for number in 0..120 {
         now_us += random.pick(steps);
         let id = format!("t{}", random.below(1_000_000) * 1_000 + number);
-        let (agent, user) = (random.pick(agents), random.pick(&["u", "v"]));
+        let (agent, user) = (random.pick(agents), random.pick(users));
         let mut made = transaction(&id, agent, user, Timestamp(now_us));
-        made.mandate_id = random.pick(&[None, Some("m1"), Some("m2"), Some("m3"), Some("gone")]).map(Into::into);
+        made.mandate_id =
+            random.pick(&[None, Some("m1"), Some("m2"), Some("m3"), Some("gone")]).map(Into::into);
         made.merchant = random.pick(&["m0", "m1", "M0", "m2"]).into();
-        made.merchant_category = random.pick(&[None, Some("a"), Some("b"), Some("c"), Some("d"), Some("e")]).map(Into::into);
-        let amount = random.pick(&[1, 999_999_999, 1_000_000_000, 1_000_000_001, 10_i128.pow(23) - 1, 300_000_000, 500_000_000]);
+        made.merchant_category =
+            random.pick(&[None, Some("a"), Some("b"), Some("c"), Some("d"), Some("e")]).map(Into::into);
+        let amount = random.pick(&[
+            1,
+            999_999_999,
+            1_000_000_000,
+            1_000_000_001,
+            10_i128.pow(23) - 1,
+            300_000_000,
+            500_000_000,
+        ]);
         made.amount = Amount(amount);
         made.currency = random.pick(&currencies);
         let degree = i32::try_from(random.below(10_000_003)).unwrap();
-        made.location = random.pick(&[None, located(900_000_000 - degree, -1_800_000_000), located(899_999_999, degree - 1_800_000_000)]);
-        transactions.push((made, random.below(8) == 0));
+        made.location = random.pick(&[
+            None,
+            located(900_000_000 - degree, -1_800_000_000),
+            located(899_999_999, degree - 1_800_000_000),
+        ]);
+        transactions.push((made, seed % 8 != 2 && random.below(8) == 0));
     }
     let mut mandates = ["m1", "m2", "m3"].map(|id| mandate(id, "a", "u"));
     mandates[0].max_amount = Some(Amount(3_000_000_000));
@@ -106,12 +124,17 @@ fn per_agent(stream: &Stream, with_late: bool, measure: fn(&Payments<'_>) -> Opt
     rows.collect()
 }
 
-fn within<'p>(payments: &'p Payments<'_>, end: Timestamp, length_us: i64) -> impl Iterator<Item = &'p Transaction<'static>> {
+fn within<'p>(
+    payments: &'p Payments<'_>,
+    end: Timestamp,
+    length_us: i64,
+) -> impl Iterator<Item = &'p Transaction<'static>> {
     payments.iter().copied().filter(move |made| (end.0 - length_us..=end.0).contains(&made.tx_time.0))
 }
 
 fn burst(payments: &Payments<'_>) -> Option<Row> {
-    let counts = payments.iter().map(|made| (within(payments, made.tx_time, 60_000_000).count(), made.tx_time));
+    let counts =
+        payments.iter().map(|made| (within(payments, made.tx_time, 60_000_000).count(), made.tx_time));
     let hits: Vec<_> = counts.filter(|&(count, _)| count >= 5).collect();
     let peak = hits.iter().map(|&(count, _)| count).max()?;
     let times = || hits.iter().map(|&(_, time)| time);
@@ -196,10 +219,12 @@ fn replay(stream: &Stream) -> Vec<(Row, Currency)> {
 fn replay_window(stream: &Stream) -> Vec<Row> {
     let time = |time: Option<Timestamp>| time.map_or(Value::Null, Value::Time);
     let outside = mandated(stream).filter(|(made, mandate)| {
-        mandate.valid_from.is_some_and(|from| made.tx_time < from) || mandate.valid_to.is_some_and(|to| made.tx_time > to)
+        mandate.valid_from.is_some_and(|from| made.tx_time < from)
+            || mandate.valid_to.is_some_and(|to| made.tx_time > to)
     });
     let rows = outside.map(|(made, mandate)| {
-        let mut row = vec![text(&made.tx_id), text(&mandate.mandate_id), text(&made.agent_id), text(&made.user_id)];
+        let mut row =
+            vec![text(&made.tx_id), text(&mandate.mandate_id), text(&made.agent_id), text(&made.user_id)];
         row.extend([Value::Time(made.tx_time), time(mandate.valid_from), time(mandate.valid_to)]);
         row
     });
@@ -211,8 +236,14 @@ fn scope(stream: &Stream) -> Vec<Row> {
     let rows = mandated(stream).filter_map(|(made, mandate)| {
         let allowed = mandate.scope_merchant.as_deref().filter(|allowed| **allowed != *made.merchant)?;
         let is_near = map.get(allowed).is_some_and(|category| map.get(&*made.merchant) == Some(category));
-        let mut row = vec![text(&made.tx_id), text(&made.agent_id), text(&made.user_id), text(&mandate.mandate_id)];
-        row.extend([text(allowed), text(&made.merchant), Value::Decimal(made.amount), Value::Time(made.tx_time)]);
+        let mut row =
+            vec![text(&made.tx_id), text(&made.agent_id), text(&made.user_id), text(&mandate.mandate_id)];
+        row.extend([
+            text(allowed),
+            text(&made.merchant),
+            Value::Decimal(made.amount),
+            Value::Time(made.tx_time),
+        ]);
         row.push(text(if is_near { "category" } else { "strict" }));
         Some(row)
     });
@@ -226,7 +257,8 @@ fn collusion(stream: &Stream) -> Vec<Row> {
         for b in &timely {
             let priced = (rates().to_base(a.amount, a.currency), rates().to_base(b.amount, b.currency));
             let (Some(x), Some(y)) = priced else { continue };
-            let is_near = (a.tx_time.0 - b.tx_time.0).abs() <= 10_000_000 && (x.0 - y.0).abs() < 1_000_000_000;
+            let is_near =
+                (a.tx_time.0 - b.tx_time.0).abs() <= 10_000_000 && (x.0 - y.0).abs() < 1_000_000_000;
             if a.user_id == b.user_id && a.agent_id < b.agent_id && is_near {
                 let pair = pairs.entry((&*a.user_id, &*a.agent_id, &*b.agent_id)).or_default();
                 pair.0 += 1;
@@ -278,7 +310,8 @@ fn risk(stream: &Stream) -> Vec<Row> {
                 (40, number("cadence", &agent, &user, 2)),
                 (50, number("geo_stationarity", &agent, &user, 3)),
             ];
-            let whole: i128 = counts.iter().map(|&(weight, count)| weight * i128::from(count) * 100_000_000).sum();
+            let whole: i128 =
+                counts.iter().map(|&(weight, count)| weight * i128::from(count) * 100_000_000).sum();
             let composite = Amount(whole).plus(Amount(over).times(Amount(10_000_000)));
             row.extend([Value::Int(counts[0].1), Value::Decimal(Amount(over))]);
             row.extend(counts[1..].iter().map(|&(_, count)| Value::Int(count)));

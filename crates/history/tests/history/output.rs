@@ -1,13 +1,13 @@
 //! What is written: JSON lines and Parquet.
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use weir_events::view::{Row, Value};
 use weir_history::compare::{DIFFERENCES_MAX, compare};
-use weir_history::output::{
-    ALERT_COLUMNS, RecordParquetWriter, write_rows_ndjson, write_rows_parquet,
-};
+use weir_history::output::{ALERT_COLUMNS, RecordParquetWriter, write_rows_ndjson, write_rows_parquet};
 
 use crate::views::{VIEWS, at, units};
 
@@ -30,7 +30,8 @@ fn text(text: &str) -> Value {
 
 fn scope_row() -> Row {
     let card = "4111 1111 1111 1111";
-    let mut row = vec![text("4111111111111111"), text("a\"b"), text("u"), text("m"), text("shop"), text(card)];
+    let mut row =
+        vec![text("4111111111111111"), text("a\"b"), text("u"), text("m"), text("shop"), text(card)];
     row.extend([Value::Decimal(units("12.50")), Value::Time(at("2026-05-05T14:01:00Z")), text("strict")]);
     row
 }
@@ -42,12 +43,18 @@ fn rows_are_json_lines_with_masked_text_and_plain_ids() {
     let line = String::from_utf8(out).unwrap();
     assert!(line.starts_with(r#"{"tx_id":"4111111111111111","agent_id":"a\"b","#), "{line}");
     assert!(!line.contains("4111 1111"), "{line}");
-    assert!(line.ends_with(",\"amount\":\"12.5\",\"tx_time\":\"2026-05-05T14:01:00.000000Z\",\"tier\":\"strict\"}\n"));
+    assert!(line.ends_with(
+        ",\"amount\":\"12.5\",\"tx_time\":\"2026-05-05T14:01:00.000000Z\",\"tier\":\"strict\"}\n"
+    ));
 
     let floats = vec![text("a"), text("u"), Value::Float(15.0), Value::Float(0.1), Value::Int(12)];
     let mut out = Vec::new();
     write_rows_ndjson(&VIEWS[6], &[floats], &mut out).unwrap();
-    assert!(String::from_utf8(out).unwrap().ends_with("\"mean_gap\":15.0,\"stddev_gap\":0.1,\"sample_size\":12}\n"));
+    assert!(
+        String::from_utf8(out)
+            .unwrap()
+            .ends_with("\"mean_gap\":15.0,\"stddev_gap\":0.1,\"sample_size\":12}\n")
+    );
 }
 
 #[test]
@@ -61,7 +68,10 @@ fn rows_are_typed_parquet() {
     assert_eq!(batch.column(0).as_string::<i32>().value(0), "4111111111111111");
     assert!(!batch.column(5).as_string::<i32>().value(0).contains("4111"));
     assert_eq!(batch.column(6).as_primitive::<Decimal128Type>().value(0), units("12.5").0);
-    assert_eq!(batch.column(7).as_primitive::<TimestampMicrosecondType>().value(0), at("2026-05-05T14:01:00Z").0);
+    assert_eq!(
+        batch.column(7).as_primitive::<TimestampMicrosecondType>().value(0),
+        at("2026-05-05T14:01:00Z").0
+    );
 
     let floats = vec![text("a"), text("u"), Value::Float(15.0), Value::Null, Value::Int(12)];
     let mut out = Vec::new();
@@ -87,7 +97,9 @@ fn records_are_typed_parquet_and_strange_keys_are_refused() {
 
     let mut writer = RecordParquetWriter::new(Vec::new(), ALERT_COLUMNS).unwrap();
     for _ in 0..70_000 {
-        writer.push(br#"{"episode_id":"burst:t","mandate_id":null,"transactions":3,"amount":"56.41"}"#).unwrap();
+        writer
+            .push(br#"{"episode_id":"burst:t","mandate_id":null,"transactions":3,"amount":"56.41"}"#)
+            .unwrap();
     }
     let batches = batches(&writer.finish().unwrap());
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 70_000);

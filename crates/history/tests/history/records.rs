@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch,
-    StringArray, StructArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, Float64Array, Int64Array, ListArray,
+    RecordBatch, StringArray, StructArray, TimestampMicrosecondArray, TimestampMillisecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int32Type};
 use parquet::arrow::ArrowWriter;
@@ -93,7 +93,10 @@ fn many_blocks_keep_every_line() {
         let lines = read(&packed).unwrap();
         assert_eq!(lines.len(), 100_000);
         for (at, (number, text)) in lines.iter().enumerate() {
-            assert_eq!((*number, text.as_str()), (at as u64 + 1, format!("{{\"number\":{number}}}").as_str()));
+            assert_eq!(
+                (*number, text.as_str()),
+                (at as u64 + 1, format!("{{\"number\":{number}}}").as_str())
+            );
         }
     }
 }
@@ -130,7 +133,9 @@ fn a_long_line_is_summed_up_and_the_next_one_read() {
     }
     let long = lines[0].0.oversized.clone().unwrap();
     assert_eq!((long.bytes, long.encoding, lines[0].1.len()), (5 << 20, OriginalEncoding::Utf8, 0));
-    assert!(!long.text.contains("4111111111111111") && long.text.contains("1111 ") | long.text.contains("1111x"));
+    assert!(
+        !long.text.contains("4111111111111111") && long.text.contains("1111 ") | long.text.contains("1111x")
+    );
     assert_eq!(*long, weir_events::reject::Original::new(&content[..5 << 20]));
     assert_eq!((lines[1].0.number, lines[1].1.as_slice()), (2, &b"{\"next\":true}"[..]));
     assert_eq!(reader.bytes_read(), reader.total_bytes().unwrap());
@@ -145,8 +150,12 @@ fn files_that_cannot_be_read_say_why_and_what_to_do() {
     assert!(refused(b"\x89PNG\r\n\x1a\n....").contains("a PNG image"));
     assert!(refused(b"PK\x03\x04........").contains("a ZIP archive"));
     assert!(refused(b"\x7FELF\x02\x01\x01").contains("a program (ELF)"));
-    assert!(refused(b"\xFF\xFE{\x00}\x00").contains("UTF-16 text, not a stream of records; convert it to UTF-8 first"));
-    let noise: Vec<u8> = (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).filter(|&b| b != b'{').collect();
+    assert!(
+        refused(b"\xFF\xFE{\x00}\x00")
+            .contains("UTF-16 text, not a stream of records; convert it to UTF-8 first")
+    );
+    let noise: Vec<u8> =
+        (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).filter(|&b| b != b'{').collect();
     assert!(refused(&noise).contains("binary data"));
     assert!(refused(&gzip(&noise)).contains("binary data"));
     assert!(refused(&gzip(&gzip(b"{}"))).contains("compressed twice"));
@@ -159,12 +168,19 @@ fn a_bad_record_is_not_the_files_fault() {
     let mut mostly_bad = vec![0; 4096];
     mostly_bad.extend_from_slice(b"\n{}\n");
     assert_eq!(read(&mostly_bad).unwrap().len(), 2);
-    assert_eq!(read(b"not json at all, but text, and long enough to be looked at: seventy-odd bytes\n").unwrap().len(), 1);
+    assert_eq!(
+        read(b"not json at all, but text, and long enough to be looked at: seventy-odd bytes\n")
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]
 fn truncated_and_damaged_compression_is_told_after_the_good_records() {
-    let content: String = (0..300_000_u64).map(|at| format!("{{\"n\":{}}}\n", at.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+    let content: String = (0..300_000_u64)
+        .map(|at| format!("{{\"n\":{}}}\n", at.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        .collect();
     for (packed, compression) in
         [(gzip(content.as_bytes()), "gzip"), (zstd::encode_all(content.as_bytes(), 3).unwrap(), "zstd")]
     {
@@ -194,7 +210,11 @@ fn sorting_is_stable_and_the_same_in_memory_and_on_disk() {
     let mut content = String::new();
     for number in 0..20_000_u64 {
         let time = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52;
-        content.push_str(&if number % 97 == 0 { format!("? {number}\n") } else { format!("{time} {number}\n") });
+        content.push_str(&if number % 97 == 0 {
+            format!("? {number}\n")
+        } else {
+            format!("{time} {number}\n")
+        });
         if number % 5_000 == 0 {
             content.push_str(&"9".repeat(100));
             content.push('\n');
@@ -205,7 +225,8 @@ fn sorting_is_stable_and_the_same_in_memory_and_on_disk() {
     let options = ReadOptions { record_bytes_max: 64, ..OPTIONS };
     let sorted = |memory_bytes| {
         let reader = RecordReader::open(&path, options).unwrap();
-        let mut sorted = SortedReader::new(reader, "stream", SortOptions { key: time_of, memory_bytes }).unwrap();
+        let mut sorted =
+            SortedReader::new(reader, "stream", SortOptions { key: time_of, memory_bytes }).unwrap();
         all(&mut sorted).unwrap()
     };
     let mut wanted = all(&mut RecordReader::open(&path, options).unwrap()).unwrap();
@@ -215,7 +236,9 @@ fn sorting_is_stable_and_the_same_in_memory_and_on_disk() {
 }
 
 fn parquet(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, values)| (name, values, true)));
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, values)| (name, values, true)),
+    );
     let batch = batch.unwrap();
     let mut out = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut out, batch.schema(), None).unwrap();
@@ -234,7 +257,10 @@ fn parquet_rows_become_json_records() {
     let users: DictionaryArray<Int32Type> = vec!["u", "u"].into_iter().collect();
     let times = TimestampMicrosecondArray::from(vec![1_777_989_660_000_001, -1]);
     let recorded = TimestampMillisecondArray::from(vec![Some(951_782_399_999), None]).with_timezone("+02:00");
-    let nested = StructArray::from(vec![(Arc::new(Field::new("deep", DataType::Int64, true)), Arc::new(Int64Array::from(vec![Some(7), None])) as ArrayRef)]);
+    let nested = StructArray::from(vec![(
+        Arc::new(Field::new("deep", DataType::Int64, true)),
+        Arc::new(Int64Array::from(vec![Some(7), None])) as ArrayRef,
+    )]);
     let content = parquet(vec![
         ("tx_id", strings(&["t1", "t\"\u{1}é"])),
         ("agent_id", strings(&["a", "a"])),
@@ -249,8 +275,14 @@ fn parquet_rows_become_json_records() {
         ("nested", Arc::new(nested)),
     ]);
     let wanted = [
-        (1, r#"{"tx_id":"t1","agent_id":"a","user_id":"u","merchant":"shop","amount":12.50,"lat":48.1,"tx_time":"2026-05-05T14:01:00.000001Z","record_time":"2000-02-28T23:59:59.999Z","retry":true,"nested":{"deep":7}}"#),
-        (2, "{\"tx_id\":\"t\\\"\\u0001é\",\"agent_id\":\"a\",\"user_id\":\"u\",\"mandate_id\":\"m\",\"merchant\":\"shop\",\"amount\":0.01,\"lat\":\"NaN\",\"tx_time\":\"1969-12-31T23:59:59.999999Z\",\"nested\":{\"deep\":null}}"),
+        (
+            1,
+            r#"{"tx_id":"t1","agent_id":"a","user_id":"u","merchant":"shop","amount":12.50,"lat":48.1,"tx_time":"2026-05-05T14:01:00.000001Z","record_time":"2000-02-28T23:59:59.999Z","retry":true,"nested":{"deep":7}}"#,
+        ),
+        (
+            2,
+            "{\"tx_id\":\"t\\\"\\u0001é\",\"agent_id\":\"a\",\"user_id\":\"u\",\"mandate_id\":\"m\",\"merchant\":\"shop\",\"amount\":0.01,\"lat\":\"NaN\",\"tx_time\":\"1969-12-31T23:59:59.999999Z\",\"nested\":{\"deep\":null}}",
+        ),
     ];
     assert_eq!(read(&content).unwrap(), numbered(&wanted));
     for (_, text) in read(&content).unwrap() {
@@ -278,6 +310,9 @@ fn parquet_mandates_have_lists() {
 fn parquet_with_other_columns_names_those_missing_and_those_found() {
     let content = parquet(vec![("tx_id", strings(&["t"])), ("price", strings(&["1"]))]);
     let error = refused(&content);
-    assert!(error.contains("no column agent_id, user_id, merchant, amount or amount_minor, tx_time"), "{error}");
+    assert!(
+        error.contains("no column agent_id, user_id, merchant, amount or amount_minor, tx_time"),
+        "{error}"
+    );
     assert!(error.contains("it has tx_id, price"), "{error}");
 }

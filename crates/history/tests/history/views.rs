@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use weir_events::view::{Column, Kind, Row, Value, View};
-use weir_events::{Amount, CapPeriod, Currency, Location, Mandate, MandateStatus, Rates, Timestamp, Transaction};
+use weir_events::{
+    Amount, CapPeriod, Currency, Location, Mandate, MandateStatus, Rates, Timestamp, Transaction,
+};
 use weir_history::oracle::{Oracle, OracleConfig};
 
 macro_rules! view {
@@ -96,7 +98,12 @@ pub(crate) fn at(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()
 }
 
-pub(crate) fn transaction(tx_id: &str, agent_id: &str, user_id: &str, tx_time: Timestamp) -> Transaction<'static> {
+pub(crate) fn transaction(
+    tx_id: &str,
+    agent_id: &str,
+    user_id: &str,
+    tx_time: Timestamp,
+) -> Transaction<'static> {
     let text = |text: &str| Cow::Owned(text.to_owned());
     Transaction {
         tx_id: text(tx_id),
