@@ -52,7 +52,9 @@ impl Detector for Input {
             }
             LATE => {
                 out.fact("measure", Fact::Decimal(seconds(payment.watermark_us - payment.time_us)));
-                out.reason(format_args!("The payment arrived too late to be compared with those made around it."))
+                out.reason(format_args!(
+                    "The payment arrived too late to be compared with those made around it."
+                ))
             }
             _ => {
                 out.text("currency", payment.tx.currency.as_str());

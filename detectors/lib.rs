@@ -238,7 +238,13 @@ pub trait Detector {
     ) -> Reason;
 
     /// Learns from what was decided.
-    fn settle(_params: &Self::Params, _payment: &Payment<'_>, _seat: &mut Seat<'_, Self>, _outcome: &Outcome<'_>) {}
+    fn settle(
+        _params: &Self::Params,
+        _payment: &Payment<'_>,
+        _seat: &mut Seat<'_, Self>,
+        _outcome: &Outcome<'_>,
+    ) {
+    }
 
     /// What is wrong with the parameters, as `(key, message)`.
     fn check(_params: &Self::Params) -> Option<(&'static str, String)> {

@@ -49,7 +49,8 @@ impl<'a> Payment<'a> {
     /// The presented mandate, if held, active and in date.
     #[must_use]
     pub fn usable(&self) -> Option<&'a Terms> {
-        let usable = |terms: &&Terms| terms.mandate.status == MandateStatus::Active && terms.in_date(self.time_us);
+        let usable =
+            |terms: &&Terms| terms.mandate.status == MandateStatus::Active && terms.in_date(self.time_us);
         self.held().filter(usable)
     }
 

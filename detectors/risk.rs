@@ -60,7 +60,9 @@ impl<'de> Deserialize<'de> for Weights {
         for (name, weight) in BTreeMap::<String, Plain>::deserialize(deserializer)? {
             match weights.0.get_mut(&name) {
                 Some(known) => *known = weight,
-                None => return Err(serde::de::Error::custom(format!("`{name}` is not a detector with a weight"))),
+                None => {
+                    return Err(serde::de::Error::custom(format!("`{name}` is not a detector with a weight")));
+                }
             }
         }
         Ok(weights)

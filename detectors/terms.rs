@@ -17,7 +17,8 @@ impl MerchantCategories {
     /// From the configured map of merchant to category.
     #[must_use]
     pub fn new(configured: &BTreeMap<String, String>) -> Self {
-        let normalized = configured.iter().map(|(merchant, category)| (normalize(merchant), category.clone()));
+        let normalized =
+            configured.iter().map(|(merchant, category)| (normalize(merchant), category.clone()));
         Self { raw: configured.clone(), normalized: normalized.collect() }
     }
 
@@ -98,7 +99,9 @@ impl Terms {
     /// Whether it has a merchant scope, a category list or a cap.
     #[must_use]
     pub fn binds(&self) -> bool {
-        self.allowed_merchants.is_some() || self.allowed_categories.is_some() || self.mandate.max_amount.is_some()
+        self.allowed_merchants.is_some()
+            || self.allowed_categories.is_some()
+            || self.mandate.max_amount.is_some()
     }
 
     /// Whether merchants are restricted.

@@ -8,7 +8,8 @@ use weir_events::{Action, Amount, Span, Timestamp};
 
 use crate::timeline::AgentPayment;
 use crate::{
-    AgentTimeline, Bound, Detector, Explain, Held, Nothing, Outcome, Payment, Points, Reason, Seat, Tier, Tiers,
+    AgentTimeline, Bound, Detector, Explain, Held, Nothing, Outcome, Payment, Points, Reason, Seat, Tier,
+    Tiers,
 };
 
 #[cfg(test)]
@@ -193,7 +194,12 @@ impl Detector for Burst {
         params.window.0
     }
 
-    fn observe(params: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, tiers: &mut Tiers) -> Found {
+    fn observe(
+        params: &Params,
+        payment: &Payment<'_>,
+        seat: &mut Seat<'_, Self>,
+        tiers: &mut Tiers,
+    ) -> Found {
         if payment.late {
             return Found::default();
         }
@@ -220,8 +226,10 @@ impl Detector for Burst {
                 continue;
             }
             found.count = found.count.max(count);
-            let equal = if count >= MACHINE_MIN_COUNT { equal_payments(timeline, end_us, window_us) } else { 0 };
-            let pace = if end_us - time_us <= PACE_WINDOW_US { timeline.count(end_us, PACE_WINDOW_US) } else { 0 };
+            let equal =
+                if count >= MACHINE_MIN_COUNT { equal_payments(timeline, end_us, window_us) } else { 0 };
+            let pace =
+                if end_us - time_us <= PACE_WINDOW_US { timeline.count(end_us, PACE_WINDOW_US) } else { 0 };
             let machine = equal >= MACHINE_MIN_EQUAL && equal * 100 >= count * MACHINE_MIN_EQUAL_PERCENT;
             found.equal = if machine { found.equal.max(equal) } else { found.equal };
             found.pace = found.pace.max(pace);
@@ -239,7 +247,13 @@ impl Detector for Burst {
         found
     }
 
-    fn explain(params: &Params, payment: &Payment<'_>, found: &Found, held: Held, out: &mut Explain<'_>) -> Reason {
+    fn explain(
+        params: &Params,
+        payment: &Payment<'_>,
+        found: &Found,
+        held: Held,
+        out: &mut Explain<'_>,
+    ) -> Reason {
         let seconds = params.window.0 / SECOND_US;
         match held.tier {
             MACHINE => {
@@ -287,7 +301,8 @@ impl Detector for Burst {
         if payment.late || (seat.agent.run.is_none() && !burst) {
             return;
         }
-        let harmless = signals.iter().all(|signal| signal.detector == Self::NAME && signal.tier == "rate_bounded");
+        let harmless =
+            signals.iter().all(|signal| signal.detector == Self::NAME && signal.tier == "rate_bounded");
         let clean = harmless && payment.bounded();
         let run = seat.agent.run.get_or_insert(Run { last_us: payment.time_us, peak: 0, clean: true });
         run.clean &= clean;
@@ -330,12 +345,13 @@ fn authorized(payment: &Payment<'_>, window_us: i64) -> usize {
 fn equal_payments(timeline: &AgentTimeline, end_us: i64, window_us: i64) -> usize {
     let window = timeline.window(end_us, window_us);
     // A group of four fifths is a majority, so a majority vote finds it in one pass.
-    let (candidate, _) = window.clone().fold((0, 0_usize), |(candidate, lead), payment: &AgentPayment| {
-        match (lead, payment.equal_key == candidate) {
-            (0, _) => (payment.equal_key, 1),
-            (_, true) => (candidate, lead + 1),
-            (_, false) => (candidate, lead - 1),
-        }
-    });
+    let (candidate, _) =
+        window.clone().fold((0, 0_usize), |(candidate, lead), payment: &AgentPayment| {
+            match (lead, payment.equal_key == candidate) {
+                (0, _) => (payment.equal_key, 1),
+                (_, true) => (candidate, lead + 1),
+                (_, false) => (candidate, lead - 1),
+            }
+        });
     window.filter(|payment| payment.equal_key == candidate).count()
 }

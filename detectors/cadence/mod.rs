@@ -256,7 +256,8 @@ impl Detector for Cadence {
         if !in_range(params.max_mean_seconds) {
             return Some(("max_mean_seconds", "must lie between 0 and 1e9".to_owned()));
         }
-        (params.min_gaps < 2).then(|| ("min_gaps", "must be at least 2, for a deviation needs two gaps".to_owned()))
+        (params.min_gaps < 2)
+            .then(|| ("min_gaps", "must be at least 2, for a deviation needs two gaps".to_owned()))
     }
 
     fn sql_parameters(params: &Params) -> Vec<(&'static str, Value)> {

@@ -9,8 +9,8 @@ use weir_events::{Action, Amount, Plain, Span};
 
 use crate::timeline::UserPayment;
 use crate::{
-    Bound, Bounds, Detector, EpisodeKey, Explain, Held, Nothing, Payment, Points, Reached, Reason, Seat, Tier,
-    Tiers, UserTimeline,
+    Bound, Bounds, Detector, EpisodeKey, Explain, Held, Nothing, Payment, Points, Reached, Reason, Seat,
+    Tier, Tiers, UserTimeline,
 };
 
 #[cfg(test)]
@@ -181,7 +181,12 @@ impl Detector for Collusion {
         SIGNAL_WINDOW_US
     }
 
-    fn observe(params: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, tiers: &mut Tiers) -> Found {
+    fn observe(
+        params: &Params,
+        payment: &Payment<'_>,
+        seat: &mut Seat<'_, Self>,
+        tiers: &mut Tiers,
+    ) -> Found {
         let Some(amount) = payment.base_amount.filter(|_| !payment.late) else { return Found::default() };
         let own = UserPayment { time_us: payment.time_us, agent: payment.agent, amount: Some(amount) };
         let mut partners = SmallVec::<[u32; 4]>::new();
@@ -192,7 +197,9 @@ impl Detector for Collusion {
                 seat.reached.mark(Bound::PairScan);
                 break;
             }
-            let Some(theirs) = other.amount.filter(|&theirs| params.amounts_match(amount, theirs)) else { continue };
+            let Some(theirs) = other.amount.filter(|&theirs| params.amounts_match(amount, theirs)) else {
+                continue;
+            };
             seat.user.add(own.agent, other.agent, amount.plus(theirs), seat.bounds, seat.reached);
             if params.amounts_match_closely(amount, theirs) && !partners.contains(&other.agent) {
                 partners.push(other.agent);
@@ -287,7 +294,9 @@ impl Window<'_> {
             if !self.paired(&theirs, std::slice::from_ref(own)).any(|paired| paired) {
                 continue;
             }
-            let count = |side: &[UserPayment], other: &[UserPayment]| self.paired(side, other).filter(|&yes| yes).count();
+            let count = |side: &[UserPayment], other: &[UserPayment]| {
+                self.paired(side, other).filter(|&yes| yes).count()
+            };
             let paired = count(&ours, &theirs).min(count(&theirs, &ours));
             let fewer = ours.len().min(theirs.len());
             if paired < SIGNAL_MIN_PAIRED || paired * 100 < fewer * SIGNAL_MIN_SHARE_PERCENT {
@@ -313,7 +322,11 @@ impl Window<'_> {
     }
 
     /// For each payment of `side` whether it is in a pair with one of `other`; both in time order.
-    fn paired<'p>(&'p self, side: &'p [UserPayment], other: &'p [UserPayment]) -> impl Iterator<Item = bool> + 'p {
+    fn paired<'p>(
+        &'p self,
+        side: &'p [UserPayment],
+        other: &'p [UserPayment],
+    ) -> impl Iterator<Item = bool> + 'p {
         let gap_us = self.params.max_gap.0;
         side.iter().map(move |payment| {
             let Some(amount) = payment.amount else { return false };

@@ -10,29 +10,157 @@ pub type Group = u64;
 
 /// Groups shipped with Weir, in the order of their numbers from 1 on.
 const GROUPS: &[(&str, &[&str], &[(u16, u16)])] = &[
-    ("gift_cards", &["gift_cards", "gift_card", "giftcards", "giftcard", "prepaid", "prepaid_cards", "stored_value"], &[(5947, 5947), (6540, 6540)]),
-    ("transfers", &["transfers", "transfer", "p2p", "wire_transfer", "wire_transfers", "wire", "money_transfer", "money_transfers", "remittance", "money_order", "cash_advance"], &[(4829, 4829), (6010, 6012), (6533, 6538)]),
-    ("gambling", &["gambling", "casino", "casinos", "betting", "lottery", "sports_betting", "online_gambling"], &[(7800, 7802), (7995, 7995), (9406, 9406)]),
-    ("crypto", &["crypto", "cryptocurrency", "crypto_exchange", "digital_assets", "quasi_cash", "nft"], &[(6050, 6051)]),
-    ("travel", &["travel", "airline", "airlines", "flights", "flight", "air_travel", "lodging", "hotel", "hotels", "accommodation", "car_rental", "car_hire", "rental_cars", "travel_agency", "travel_agencies", "cruise", "cruises", "rail", "train", "trains"], &[(3000, 3999), (4112, 4112), (4411, 4411), (4511, 4511), (4582, 4582), (4722, 4723), (7011, 7012), (7033, 7033), (7512, 7513), (7519, 7519)]),
-    ("transport", &["transport", "transportation", "taxi", "taxis", "ride_hailing", "rideshare", "ride_share", "transit", "public_transport", "parking", "tolls"], &[(4111, 4111), (4121, 4121), (4131, 4131), (4784, 4784), (4789, 4789), (7523, 7523)]),
-    ("groceries", &["groceries", "grocery", "supermarket", "supermarkets", "food", "convenience"], &[(5411, 5411), (5422, 5422), (5441, 5441), (5451, 5451), (5462, 5462), (5499, 5499), (5921, 5921)]),
-    ("dining", &["dining", "restaurant", "restaurants", "food_delivery", "fast_food", "takeaway", "cafe"], &[(5811, 5814)]),
-    ("electronics", &["electronics", "computers", "consumer_electronics", "phones"], &[(4812, 4812), (5045, 5046), (5065, 5065), (5722, 5722), (5732, 5732)]),
-    ("software", &["software", "saas", "cloud", "digital_goods", "apps", "games", "gaming", "hosting"], &[(4816, 4816), (5734, 5734), (5815, 5818), (7372, 7375)]),
-    ("streaming", &["streaming", "subscription", "subscriptions", "media", "music", "video", "entertainment"], &[(4899, 4899), (7832, 7832), (7841, 7841), (7922, 7922), (7929, 7929)]),
+    (
+        "gift_cards",
+        &["gift_cards", "gift_card", "giftcards", "giftcard", "prepaid", "prepaid_cards", "stored_value"],
+        &[(5947, 5947), (6540, 6540)],
+    ),
+    (
+        "transfers",
+        &[
+            "transfers",
+            "transfer",
+            "p2p",
+            "wire_transfer",
+            "wire_transfers",
+            "wire",
+            "money_transfer",
+            "money_transfers",
+            "remittance",
+            "money_order",
+            "cash_advance",
+        ],
+        &[(4829, 4829), (6010, 6012), (6533, 6538)],
+    ),
+    (
+        "gambling",
+        &["gambling", "casino", "casinos", "betting", "lottery", "sports_betting", "online_gambling"],
+        &[(7800, 7802), (7995, 7995), (9406, 9406)],
+    ),
+    (
+        "crypto",
+        &["crypto", "cryptocurrency", "crypto_exchange", "digital_assets", "quasi_cash", "nft"],
+        &[(6050, 6051)],
+    ),
+    (
+        "travel",
+        &[
+            "travel",
+            "airline",
+            "airlines",
+            "flights",
+            "flight",
+            "air_travel",
+            "lodging",
+            "hotel",
+            "hotels",
+            "accommodation",
+            "car_rental",
+            "car_hire",
+            "rental_cars",
+            "travel_agency",
+            "travel_agencies",
+            "cruise",
+            "cruises",
+            "rail",
+            "train",
+            "trains",
+        ],
+        &[
+            (3000, 3999),
+            (4112, 4112),
+            (4411, 4411),
+            (4511, 4511),
+            (4582, 4582),
+            (4722, 4723),
+            (7011, 7012),
+            (7033, 7033),
+            (7512, 7513),
+            (7519, 7519),
+        ],
+    ),
+    (
+        "transport",
+        &[
+            "transport",
+            "transportation",
+            "taxi",
+            "taxis",
+            "ride_hailing",
+            "rideshare",
+            "ride_share",
+            "transit",
+            "public_transport",
+            "parking",
+            "tolls",
+        ],
+        &[(4111, 4111), (4121, 4121), (4131, 4131), (4784, 4784), (4789, 4789), (7523, 7523)],
+    ),
+    (
+        "groceries",
+        &["groceries", "grocery", "supermarket", "supermarkets", "food", "convenience"],
+        &[(5411, 5411), (5422, 5422), (5441, 5441), (5451, 5451), (5462, 5462), (5499, 5499), (5921, 5921)],
+    ),
+    (
+        "dining",
+        &["dining", "restaurant", "restaurants", "food_delivery", "fast_food", "takeaway", "cafe"],
+        &[(5811, 5814)],
+    ),
+    (
+        "electronics",
+        &["electronics", "computers", "consumer_electronics", "phones"],
+        &[(4812, 4812), (5045, 5046), (5065, 5065), (5722, 5722), (5732, 5732)],
+    ),
+    (
+        "software",
+        &["software", "saas", "cloud", "digital_goods", "apps", "games", "gaming", "hosting"],
+        &[(4816, 4816), (5734, 5734), (5815, 5818), (7372, 7375)],
+    ),
+    (
+        "streaming",
+        &["streaming", "subscription", "subscriptions", "media", "music", "video", "entertainment"],
+        &[(4899, 4899), (7832, 7832), (7841, 7841), (7922, 7922), (7929, 7929)],
+    ),
     ("utilities", &["utilities", "utility", "telecom", "internet", "energy"], &[(4814, 4814), (4900, 4900)]),
     ("clothing", &["clothing", "apparel", "fashion", "shoes"], &[(5611, 5699), (5931, 5931)]),
-    ("home", &["home", "furniture", "home_improvement", "household", "hardware", "garden"], &[(5200, 5271), (5712, 5719)]),
-    ("health", &["health", "pharmacy", "pharmacies", "medical", "drugstore", "beauty", "cosmetics"], &[(5912, 5912), (5977, 5977), (5975, 5976), (8011, 8099)]),
+    (
+        "home",
+        &["home", "furniture", "home_improvement", "household", "hardware", "garden"],
+        &[(5200, 5271), (5712, 5719)],
+    ),
+    (
+        "health",
+        &["health", "pharmacy", "pharmacies", "medical", "drugstore", "beauty", "cosmetics"],
+        &[(5912, 5912), (5977, 5977), (5975, 5976), (8011, 8099)],
+    ),
     ("fuel", &["fuel", "gas_station", "petrol", "ev_charging"], &[(5541, 5542), (5552, 5552)]),
-    ("retail", &["retail", "general", "general_merchandise", "marketplace", "department_store", "shopping", "department_stores"], &[(5300, 5399), (5999, 5999), (5262, 5262)]),
-    ("office", &["office", "office_supplies", "stationery", "printing"], &[(2741, 2842), (5111, 5111), (5943, 5943)]),
+    (
+        "retail",
+        &[
+            "retail",
+            "general",
+            "general_merchandise",
+            "marketplace",
+            "department_store",
+            "shopping",
+            "department_stores",
+        ],
+        &[(5300, 5399), (5999, 5999), (5262, 5262)],
+    ),
+    (
+        "office",
+        &["office", "office_supplies", "stationery", "printing"],
+        &[(2741, 2842), (5111, 5111), (5943, 5943)],
+    ),
     ("books", &["books", "bookstore", "books_and_media"], &[(5192, 5192), (5942, 5942)]),
     ("insurance", &["insurance"], &[(5960, 5960), (6300, 6300)]),
     ("education", &["education", "courses", "tuition"], &[(8211, 8299)]),
     ("pets", &["pets", "pet_supplies", "veterinary"], &[(742, 742), (5995, 5995)]),
-    ("sports", &["sports", "sporting_goods", "fitness", "outdoors"], &[(5655, 5655), (5940, 5941), (7941, 7941), (7997, 7997)]),
+    (
+        "sports",
+        &["sports", "sporting_goods", "fitness", "outdoors"],
+        &[(5655, 5655), (5940, 5941), (7941, 7941), (7997, 7997)],
+    ),
     ("toys", &["toys", "hobby", "hobbies"], &[(5945, 5945)]),
     ("donations", &["donations", "charity", "charities"], &[(8398, 8398)]),
 ];
@@ -49,8 +177,9 @@ pub struct GroupMap {
 impl Default for GroupMap {
     fn default() -> Self {
         let numbered = GROUPS.iter().zip(1..);
-        let mut labels: Vec<(&'static str, Group)> =
-            numbered.flat_map(|((_, labels, _), group)| labels.iter().map(move |label| (*label, group))).collect();
+        let mut labels: Vec<(&'static str, Group)> = numbered
+            .flat_map(|((_, labels, _), group)| labels.iter().map(move |label| (*label, group)))
+            .collect();
         labels.sort_unstable();
         Self { labels }
     }
@@ -65,7 +194,11 @@ impl GroupMap {
         }
         let find = |label: &str| self.labels.binary_search_by_key(&label, |&(known, _)| known).ok();
         let at = find(category);
-        let lower = if at.is_some() { String::new() } else { category.trim().to_lowercase().replace([' ', '-'], "_") };
+        let lower = if at.is_some() {
+            String::new()
+        } else {
+            category.trim().to_lowercase().replace([' ', '-'], "_")
+        };
         match at.or_else(|| find(&lower)).and_then(|at| self.labels.get(at)) {
             Some(&(_, group)) => group,
             // The high bit keeps it apart from the numbers of the list.
@@ -94,7 +227,8 @@ fn code(category: &str) -> Option<u16> {
 
 fn group_of_code(code: u16) -> Option<Group> {
     let numbered = GROUPS.iter().zip(1..);
-    let mut holding = numbered.filter(|((_, _, ranges), _)| ranges.iter().any(|&(from, to)| (from..=to).contains(&code)));
+    let mut holding =
+        numbered.filter(|((_, _, ranges), _)| ranges.iter().any(|&(from, to)| (from..=to).contains(&code)));
     holding.next().map(|(_, group)| group)
 }
 
@@ -107,7 +241,9 @@ mod tests {
         let map = GroupMap::default();
         assert!(map.labels.windows(2).all(|pair| matches!(pair, [a, b] if a.0 != b.0)));
         for code in 0..=9999_u16 {
-            let holding = GROUPS.iter().filter(|(_, _, ranges)| ranges.iter().any(|&(from, to)| (from..=to).contains(&code)));
+            let holding = GROUPS
+                .iter()
+                .filter(|(_, _, ranges)| ranges.iter().any(|&(from, to)| (from..=to).contains(&code)));
             assert!(holding.count() <= 1, "code {code:04} is in two groups");
         }
     }
@@ -123,7 +259,18 @@ mod tests {
         same("Falconry", "falconry");
         assert_ne!(map.group("falconry"), map.group("heraldry"));
         assert_ne!(map.group("0001"), map.group("0002"));
-        for risky in ["gift_cards", "p2p", "transfers", "wire_transfer", "gambling", "casino", "crypto", "7995", "6051", "4829"] {
+        for risky in [
+            "gift_cards",
+            "p2p",
+            "transfers",
+            "wire_transfer",
+            "gambling",
+            "casino",
+            "crypto",
+            "7995",
+            "6051",
+            "4829",
+        ] {
             assert!(is_risk(map.group(risky)), "{risky}");
         }
         for plain in ["groceries", "5411", "airlines", "falconry"] {

@@ -9,8 +9,8 @@ use weir_events::{Action, Amount, Span};
 
 use crate::timeline::AgentPayment;
 use crate::{
-    AgentTimeline, Bound, Bounds, Detector, Explain, Held, Nothing, Outcome, Payment, Points, Reached, Reason, Seat,
-    Tier, Tiers,
+    AgentTimeline, Bound, Bounds, Detector, Explain, Held, Nothing, Outcome, Payment, Points, Reached,
+    Reason, Seat, Tier, Tiers,
 };
 
 pub mod groups;
@@ -169,7 +169,10 @@ impl Usual {
     fn note_breadth(&mut self, time_us: i64, breadth: u32) {
         let breadth = breadth.min(USUAL_BREADTH_MAX);
         let at = self.rising.partition_point(|&(earlier_us, _)| earlier_us <= time_us);
-        let before = at.checked_sub(1).and_then(|at| self.rising.get(at)).map_or(self.breadth, |&(_, breadth)| breadth);
+        let before = at
+            .checked_sub(1)
+            .and_then(|at| self.rising.get(at))
+            .map_or(self.breadth, |&(_, breadth)| breadth);
         if breadth <= before {
             return;
         }
@@ -236,7 +239,12 @@ impl Detector for CrossMerchant {
         params.window.0
     }
 
-    fn observe(params: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, tiers: &mut Tiers) -> Found {
+    fn observe(
+        params: &Params,
+        payment: &Payment<'_>,
+        seat: &mut Seat<'_, Self>,
+        tiers: &mut Tiers,
+    ) -> Found {
         if payment.late {
             return Found::default();
         }
@@ -282,7 +290,10 @@ impl Detector for CrossMerchant {
         let minutes = params.window.0 / weir_events::time::MINUTE_US;
         let groups = held.measure;
         out.fact("measure", Fact::Decimal(groups));
-        out.count("threshold", if held.tier == NOVEL { NOVEL_MIN_GROUPS } else { params.min_categories as usize });
+        out.count(
+            "threshold",
+            if held.tier == NOVEL { NOVEL_MIN_GROUPS } else { params.min_categories as usize },
+        );
         out.fact("baseline", Fact::Count(i64::from(found.usual)));
         out.count("new_groups", found.novel);
         if let Some(risk) = found.risk {
@@ -367,7 +378,12 @@ type Kinds = (usize, SmallVec<[Group; 8]>);
 /// The windows that hold a payment out of order, and whether all of them are there.
 ///
 /// One sweep: as the end moves on, payments enter at one side and leave at the other.
-fn windows_holding(timeline: &AgentTimeline, time_us: i64, window_us: i64, bounds: &Bounds) -> (Vec<Kinds>, bool) {
+fn windows_holding(
+    timeline: &AgentTimeline,
+    time_us: i64,
+    window_us: i64,
+    bounds: &Bounds,
+) -> (Vec<Kinds>, bool) {
     let mut windows = Vec::new();
     let (mut categories, mut groups) = (Tally::default(), Tally::default());
     let range = timeline.window(time_us + window_us, 2 * window_us);

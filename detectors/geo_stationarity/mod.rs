@@ -239,7 +239,12 @@ impl Detector for GeoStationarity {
     type Use = Nothing;
     type Found = Found;
 
-    fn observe(params: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, tiers: &mut Tiers) -> Found {
+    fn observe(
+        params: &Params,
+        payment: &Payment<'_>,
+        seat: &mut Seat<'_, Self>,
+        tiers: &mut Tiers,
+    ) -> Found {
         let Some(location) = payment.tx.location else { return Found::default() };
         let state = &mut *seat.agent;
         state.lat.add(location.lat_e7, state.located == 0);
@@ -255,8 +260,11 @@ impl Detector for GeoStationarity {
         let Some(home) = configured.or(state.home) else { return Found::default() };
         state.learned.learn(payment.watermark_us);
         let learned_m = state.learned.radius_m();
-        let found =
-            Found { distance_m: distance_m(home, location), radius_m: params.radius_m().max(learned_m), learned_m };
+        let found = Found {
+            distance_m: distance_m(home, location),
+            radius_m: params.radius_m().max(learned_m),
+            learned_m,
+        };
         if found.distance_m > found.radius_m {
             tiers.push(Held { tier: 0, measure: Amount::units(1) });
         } else {
@@ -270,7 +278,10 @@ impl Detector for GeoStationarity {
         let km = |metres: u32| f64::from(metres) / 1000.0;
         out.fact("measure", Fact::Figure(km(found.distance_m)));
         out.fact("threshold", Fact::Figure(km(found.radius_m)));
-        out.fact("baseline", if found.learned_m == 0 { Fact::Absent } else { Fact::Figure(km(found.learned_m)) });
+        out.fact(
+            "baseline",
+            if found.learned_m == 0 { Fact::Absent } else { Fact::Figure(km(found.learned_m)) },
+        );
         out.reason(format_args!(
             "The agent paid from about {} kilometres away from where it always runs.",
             found.distance_m / 1000
@@ -284,13 +295,18 @@ impl Detector for GeoStationarity {
         if !(0.0..=20_100.0).contains(&params.radius_km) {
             return Some(("radius_km", "must lie between 0 and 20100".to_owned()));
         }
-        let wrong = params.homes.iter().find(|(_, [lat, lng])| {
-            !(-90.0..=90.0).contains(lat) || !(-180.0..=180.0).contains(lng)
-        });
+        let wrong = params
+            .homes
+            .iter()
+            .find(|(_, [lat, lng])| !(-90.0..=90.0).contains(lat) || !(-180.0..=180.0).contains(lng));
         if let Some((agent, _)) = wrong {
-            return Some(("homes", format!("the home of `{agent}` is not a latitude and a longitude in degrees")));
+            return Some((
+                "homes",
+                format!("the home of `{agent}` is not a latitude and a longitude in degrees"),
+            ));
         }
-        (params.min_count < 2).then(|| ("min_count", "must be at least 2, for a deviation needs two".to_owned()))
+        (params.min_count < 2)
+            .then(|| ("min_count", "must be at least 2, for a deviation needs two".to_owned()))
     }
 
     fn sql_parameters(params: &Params) -> Vec<(&'static str, Value)> {

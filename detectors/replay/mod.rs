@@ -7,8 +7,8 @@ use weir_events::view::{Column, Kind, View};
 use weir_events::{Action, Amount, CapPeriod, Currency, MandateStatus, Timestamp};
 
 use crate::{
-    Bound, Bounds, Detector, EpisodeKey, Explain, Held, Nothing, Outcome, Payment, Points, Reached, Reason, Seat,
-    Terms, Tier, Tiers,
+    Bound, Bounds, Detector, EpisodeKey, Explain, Held, Nothing, Outcome, Payment, Points, Reached, Reason,
+    Seat, Terms, Tier, Tiers,
 };
 
 mod calendar;
@@ -122,7 +122,8 @@ impl Ledger {
             return self.lifetime.in_currency(mandate.currency).1;
         }
         let day = day_of(time_us);
-        let in_period = |reserved: &&Reserved| reserved.holds(mandate.max_amount_period, mandate.currency, day);
+        let in_period =
+            |reserved: &&Reserved| reserved.holds(mandate.max_amount_period, mandate.currency, day);
         self.periods.iter().find(in_period).map_or(Amount::ZERO, |reserved| reserved.spend)
     }
 
@@ -260,7 +261,13 @@ impl Detector for Replay {
         found
     }
 
-    fn explain(_: &Nothing, payment: &Payment<'_>, found: &Found, held: Held, out: &mut Explain<'_>) -> Reason {
+    fn explain(
+        _: &Nothing,
+        payment: &Payment<'_>,
+        found: &Found,
+        held: Held,
+        out: &mut Explain<'_>,
+    ) -> Reason {
         let Some(terms) = payment.mandate else {
             return out.reason(format_args!("The mandate cannot be used."));
         };

@@ -10,8 +10,8 @@ use weir_events::{Action, Amount};
 
 use crate::terms::{is_normalized, normalize};
 use crate::{
-    Bound, Bounds, Detector, EpisodeKey, Explain, Held, Nothing, Payment, Points, Reached, Reason, Seat, Tier,
-    Tiers,
+    Bound, Bounds, Detector, EpisodeKey, Explain, Held, Nothing, Payment, Points, Reached, Reason, Seat,
+    Tier, Tiers,
 };
 
 #[cfg(test)]
@@ -88,7 +88,11 @@ impl Detector for Scope {
     const NAME: &'static str = "scope";
     const TIERS: &'static [Tier] = &[
         Tier { name: "strict", floor: Some(Action::Block), points: Points::Weighted { cap: 50 } },
-        Tier { name: "category_not_allowed", floor: Some(Action::Block), points: Points::Weighted { cap: 50 } },
+        Tier {
+            name: "category_not_allowed",
+            floor: Some(Action::Block),
+            points: Points::Weighted { cap: 50 },
+        },
         Tier { name: "category", floor: Some(Action::Review), points: Points::Weighted { cap: 25 } },
     ];
     const TIER_NAMES: &'static [&'static str] = &["strict", "category_not_allowed", "category"];

@@ -10,7 +10,8 @@ pub(crate) fn run(args: &CheckArgs, screen: &Screen) -> Result<(), Failure> {
     let config = configured(&args.config, Vec::new())?;
     let engine = &config.engine;
     let base = engine.base_currency.0;
-    let source = args.config.config.as_ref().map_or("the defaults".to_owned(), |path| path.display().to_string());
+    let source =
+        args.config.config.as_ref().map_or("the defaults".to_owned(), |path| path.display().to_string());
     screen.say(&format!("configuration: {source}, valid, digest {}", engine.digest()));
     let rates: Vec<&str> = engine.currency_rates.keys().map(|code| code.0.as_str()).collect();
     if rates.is_empty() {
@@ -19,7 +20,10 @@ pub(crate) fn run(args: &CheckArgs, screen: &Screen) -> Result<(), Failure> {
              and carry signal input.no_rate; add rates under [currency_rates]"
         ));
     } else {
-        screen.say(&format!("rates into {base}: {}; payments in other currencies carry signal input.no_rate", rates.join(", ")));
+        screen.say(&format!(
+            "rates into {base}: {}; payments in other currencies carry signal input.no_rate",
+            rates.join(", ")
+        ));
     }
     Ok(())
 }

@@ -37,7 +37,8 @@ impl Screen {
 
     /// Prints an error.
     pub(crate) fn error(&self, failure: &Failure) {
-        let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        let color =
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         eprintln!("{}", failure.render(color));
     }
 

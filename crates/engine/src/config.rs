@@ -49,7 +49,8 @@ impl Serialize for CurrencyCode {
 impl<'de> Deserialize<'de> for CurrencyCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let code = String::deserialize(deserializer)?;
-        let wrong = || D::Error::custom(format!("`{code}` is not an ISO 4217 currency code, such as \"USD\""));
+        let wrong =
+            || D::Error::custom(format!("`{code}` is not an ISO 4217 currency code, such as \"USD\""));
         Currency::parse(&code).map(Self).ok_or_else(wrong)
     }
 }
@@ -254,7 +255,8 @@ fn is_wildcard(name: &str) -> bool {
 
 /// Every key that `[decision.floors]` and, but for the wildcards, `[risk.caps]` accept.
 pub fn tier_keys() -> impl Iterator<Item = String> {
-    let names = |entry: &'static Entry| entry.tier_names.iter().chain(&["*"]).map(|tier| key(entry.name, tier));
+    let names =
+        |entry: &'static Entry| entry.tier_names.iter().chain(&["*"]).map(|tier| key(entry.name, tier));
     TABLE.iter().flat_map(names)
 }
 
@@ -333,11 +335,19 @@ impl Config {
         let risk = &self.risk;
         let wrong_score = |score: f64| !(0.0..=100.0).contains(&score);
         let checks = [
-            (self.time.dedup_horizon < self.time.max_lateness, "time.dedup_horizon", "must be at least `time.max_lateness`"),
+            (
+                self.time.dedup_horizon < self.time.max_lateness,
+                "time.dedup_horizon",
+                "must be at least `time.max_lateness`",
+            ),
             (!(risk.scale > 0.0 && risk.scale.is_finite()), "risk.scale", "must be above 0"),
             (wrong_score(risk.elevated_from), "risk.elevated_from", "must lie between 0 and 100"),
             (wrong_score(risk.highest_from), "risk.highest_from", "must lie between 0 and 100"),
-            (risk.highest_from < risk.elevated_from, "risk.highest_from", "must be at least `risk.elevated_from`"),
+            (
+                risk.highest_from < risk.elevated_from,
+                "risk.highest_from",
+                "must be at least `risk.elevated_from`",
+            ),
         ];
         if let Some((_, key, message)) = checks.into_iter().find(|(wrong, ..)| *wrong) {
             return Some((key.to_owned(), message.to_owned()));
@@ -375,10 +385,22 @@ mod tests {
                 assert_eq!(floor(&floors, tier), action, "{tier}");
             }
         };
-        check(Action::Block, "scope.strict scope.category_not_allowed replay.not_held replay.revoked replay.expired replay.not_yet_valid replay.over_cap replay.over_uses replay.over_per_transaction replay.wrong_currency");
-        check(Action::Review, "replay.paused mandate.unknown scope.category burst.machine collusion.ring collusion.pairs cross_merchant.risk_class");
-        check(Action::Challenge, "mandate.omitted burst.pace burst.rate cross_merchant.novel cadence.regular geo_stationarity.moved");
-        check(Action::Allow, "burst.rate_bounded cross_merchant.breadth mandate.none input.clock_skew input.late input.no_rate");
+        check(
+            Action::Block,
+            "scope.strict scope.category_not_allowed replay.not_held replay.revoked replay.expired replay.not_yet_valid replay.over_cap replay.over_uses replay.over_per_transaction replay.wrong_currency",
+        );
+        check(
+            Action::Review,
+            "replay.paused mandate.unknown scope.category burst.machine collusion.ring collusion.pairs cross_merchant.risk_class",
+        );
+        check(
+            Action::Challenge,
+            "mandate.omitted burst.pace burst.rate cross_merchant.novel cadence.regular geo_stationarity.moved",
+        );
+        check(
+            Action::Allow,
+            "burst.rate_bounded cross_merchant.breadth mandate.none input.clock_skew input.late input.no_rate",
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use weir_detectors::risk::Measures;
 use weir_detectors::{
-    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Reached, Terms, UseStates, UserStates, UserTimeline,
+    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Reached, Terms, UseStates, UserStates,
+    UserTimeline,
 };
 use weir_events::time::DAY_US;
 use weir_events::{Action, Amount};
@@ -107,7 +108,8 @@ impl Actions {
 
     /// Number of decisions per action, in the order of [`Action::ALL`].
     pub(crate) fn counts(&self) -> [u64; 4] {
-        let count = |action: Action| self.packed.iter().filter(|&&packed| packed & 3 == action as i64).count();
+        let count =
+            |action: Action| self.packed.iter().filter(|&&packed| packed & 3 == action as i64).count();
         Action::ALL.map(|action| count(action) as u64)
     }
 

@@ -44,7 +44,13 @@ pub(crate) struct Raised<'a> {
 
 impl Episodes {
     /// Closes what has had no signal for longer than its detector's window before `time_us`.
-    pub(crate) fn close_before(&mut self, time_us: i64, windows_us: &[i64], user_id: &str, alerts: &mut Vec<Alert>) {
+    pub(crate) fn close_before(
+        &mut self,
+        time_us: i64,
+        windows_us: &[i64],
+        user_id: &str,
+        alerts: &mut Vec<Alert>,
+    ) {
         self.0.retain(|episode| {
             let window_us = windows_us.get(usize::from(episode.detector)).copied().unwrap_or(i64::MAX);
             let open = time_us.saturating_sub(episode.last_us) <= window_us;
@@ -56,7 +62,13 @@ impl Episodes {
     }
 
     /// Adds a signal to its detector's episode and returns the episode's first transaction.
-    pub(crate) fn add(&mut self, detector: u8, signal: &Signal, raised: &Raised<'_>, alerts: &mut Vec<Alert>) -> &str {
+    pub(crate) fn add(
+        &mut self,
+        detector: u8,
+        signal: &Signal,
+        raised: &Raised<'_>,
+        alerts: &mut Vec<Alert>,
+    ) -> &str {
         let at = match self.0.iter().position(|episode| episode.detector == detector) {
             Some(at) => at,
             None => {
@@ -66,7 +78,8 @@ impl Episodes {
         };
         let Some(episode) = self.0.get_mut(at) else { return "" };
         episode.add(signal, raised);
-        let tier = signal.tiers.iter().position(|name| *name == signal.tier).and_then(|at| u8::try_from(at).ok());
+        let tier =
+            signal.tiers.iter().position(|name| *name == signal.tier).and_then(|at| u8::try_from(at).ok());
         let strength = (signal.floor, std::cmp::Reverse(tier.unwrap_or(u8::MAX)));
         let told = episode.told.map(|(floor, tier)| (floor, std::cmp::Reverse(tier)));
         if signal.floor > Action::Allow && told.is_none_or(|told| strength > told) {

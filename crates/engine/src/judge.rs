@@ -23,13 +23,17 @@ impl Judge for Bench<'_> {
         reached: Reached,
         explain: &mut dyn FnMut(Held, &mut Explain<'_>) -> Reason,
     ) {
-        let (Some(entry), Some(policies)) = (TABLE.get(position), self.policies.get(position)) else { return };
+        let (Some(entry), Some(policies)) = (TABLE.get(position), self.policies.get(position)) else {
+            return;
+        };
         let strength = |held: &Held| {
             let policy = policies.get(held.tier)?;
             Some((policy.floor, policy.points(held.measure), std::cmp::Reverse(held.tier)))
         };
-        let Some((&held, strongest)) =
-            tiers.iter().filter_map(|held| Some((held, strength(held)?))).max_by_key(|(_, strength)| *strength)
+        let Some((&held, strongest)) = tiers
+            .iter()
+            .filter_map(|held| Some((held, strength(held)?)))
+            .max_by_key(|(_, strength)| *strength)
         else {
             return;
         };

@@ -22,6 +22,6 @@ pub use config::Config;
 pub use intake::{Admission, Intake, Stamp};
 pub use schedule::Schedule;
 pub use shard::{BoundReached, Shard};
-pub use snapshot::{RestoreError, Tables};
+pub use snapshot::{ROWS_PER_BATCH, RestoreError, TABLES, Tables, schemas};
 pub use views::{TransactionViews, rows_sorted};
 pub use watermark::{LEAP_US_MAX, SET_ASIDE_MAX, Watermark};

@@ -51,7 +51,8 @@ impl Shard {
     fn profile_at(&self, at: u32) -> RiskProfile {
         let agent = &self.agents[at];
         let user = &self.users[agent.user];
-        let own_uses = agent.uses.iter().filter_map(|&(ledger, place)| self.ledgers[ledger].uses.get(place as usize));
+        let own_uses =
+            agent.uses.iter().filter_map(|&(ledger, place)| self.ledgers[ledger].uses.get(place as usize));
         let own = agent.episodes.ids().chain(own_uses.flat_map(|usage| usage.episodes.ids()));
         let mut open_episodes: Vec<String> = own.chain(user.episodes.ids()).collect();
         open_episodes.sort_unstable();

@@ -104,7 +104,11 @@ impl Repeats {
         (all, self.forgotten_before_us)
     }
 
-    pub(crate) fn restore(&mut self, remembered: impl IntoIterator<Item = Remembered>, forgotten_before_us: i64) {
+    pub(crate) fn restore(
+        &mut self,
+        remembered: impl IntoIterator<Item = Remembered>,
+        forgotten_before_us: i64,
+    ) {
         self.forgotten_before_us = forgotten_before_us;
         for known in remembered {
             self.insert(known);
@@ -148,7 +152,11 @@ mod tests {
         assert!(!repeats.was_full());
         assert_eq!(repeats.see(tx(4, 1, 3 * HOUR_US), 0), Seen::New);
         assert!(repeats.was_full());
-        assert_eq!(repeats.covers_from_us(0), HOUR_US, "what is older is now too old to be told from a repeat");
+        assert_eq!(
+            repeats.covers_from_us(0),
+            HOUR_US,
+            "what is older is now too old to be told from a repeat"
+        );
         assert_eq!(repeats.see(tx(2, 1, HOUR_US), 0), Seen::Repeat);
     }
 }

@@ -1,6 +1,6 @@
 //! When mandates of a recorded stream come into force.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use weir_events::MandateRecord;
 
@@ -12,7 +12,7 @@ use weir_events::MandateRecord;
 #[derive(Debug, Default)]
 pub struct Schedule {
     due: BTreeMap<i64, Vec<MandateRecord>>,
-    latest_us: HashMap<String, i64>,
+    latest_us: BTreeMap<String, i64>,
 }
 
 impl Schedule {
@@ -61,13 +61,16 @@ mod tests {
 
     fn due(schedule: &mut Schedule, greatest_us: Option<i64>) -> Vec<(String, Option<i64>)> {
         let records = schedule.take_due(greatest_us);
-        records.map(|record| (record.mandate_id().to_owned(), record.updated_at().map(|time| time.0))).collect()
+        records
+            .map(|record| (record.mandate_id().to_owned(), record.updated_at().map(|time| time.0)))
+            .collect()
     }
 
     #[test]
     fn a_mandates_records_keep_their_order() {
         let mut schedule = Schedule::default();
-        for record in [deleted("a", Some(50)), deleted("a", Some(20)), deleted("b", None), deleted("a", None)] {
+        for record in [deleted("a", Some(50)), deleted("a", Some(20)), deleted("b", None), deleted("a", None)]
+        {
             schedule.add(record);
         }
         assert_eq!(due(&mut schedule, None), [("b".to_owned(), None)]);

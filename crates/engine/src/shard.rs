@@ -11,7 +11,8 @@ use weir_detectors::risk::Measures;
 use weir_detectors::terms::MerchantCategories;
 use weir_detectors::timeline::{AgentPayment, UserPayment};
 use weir_detectors::{
-    Bound, Entities, EpisodeKey, Outcome, Payment, Reached, TABLE, Terms, episode_windows_us, observe_all, settle_all,
+    Bound, Entities, EpisodeKey, Outcome, Payment, Reached, TABLE, Terms, episode_windows_us, observe_all,
+    settle_all,
 };
 use weir_events::decision::MandateStanding;
 use weir_events::score::Scale;
@@ -113,7 +114,9 @@ impl Shard {
     #[must_use]
     pub fn terms(&self, record: &MandateRecord) -> Option<Arc<Terms>> {
         match record {
-            MandateRecord::State(mandate) => Some(Arc::new(Terms::new((**mandate).clone(), &self.policy.categories))),
+            MandateRecord::State(mandate) => {
+                Some(Arc::new(Terms::new((**mandate).clone(), &self.policy.categories)))
+            }
             MandateRecord::Deleted { .. } => None,
         }
     }
@@ -211,7 +214,8 @@ impl Shard {
     fn take_in(&mut self, payment: &Payment<'_>, places: Places, policy: &Policy) -> Option<usize> {
         let (agent, user) = (&mut self.agents[places.agent], &mut self.users[places.user]);
         let time_us = payment.time_us;
-        agent.first_seen_us = if agent.payments_seen == 0 { time_us } else { agent.first_seen_us.min(time_us) };
+        agent.first_seen_us =
+            if agent.payments_seen == 0 { time_us } else { agent.first_seen_us.min(time_us) };
         agent.payments_seen += 1;
         if payment.late {
             return None;
@@ -219,8 +223,12 @@ impl Shard {
         let bounds = &policy.config.bounds;
         let tx = payment.tx;
         let [a, b, c] = tx.currency.0.map(u64::from);
-        #[allow(clippy::cast_possible_truncation, reason = "amounts are below 2^77 units, so the halves hold them")]
-        let amount = pair_hash(tx.amount.0 as u64, (tx.amount.0 >> 64) as u64 ^ (a << 48 | b << 40 | c << 32));
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "amounts are below 2^77 units, so the halves hold them"
+        )]
+        let amount =
+            pair_hash(tx.amount.0 as u64, (tx.amount.0 >> 64) as u64 ^ (a << 48 | b << 40 | c << 32));
         let equal_key = pair_hash(payment.merchant, amount);
         agent.payments.evict_before(payment.watermark_us - policy.agent_span_us);
         let at = agent.payments.insert(AgentPayment {
@@ -241,7 +249,13 @@ impl Shard {
         at.checked_sub(before - agent.payments.len())
     }
 
-    fn close_episodes(&mut self, payment: &Payment<'_>, places: Places, policy: &Policy, alerts: &mut Vec<Alert>) {
+    fn close_episodes(
+        &mut self,
+        payment: &Payment<'_>,
+        places: Places,
+        policy: &Policy,
+        alerts: &mut Vec<Alert>,
+    ) {
         let user = &mut self.users[places.user];
         let (time_us, windows_us) = (payment.time_us, &policy.windows_us);
         user.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
@@ -269,7 +283,9 @@ impl Shard {
         verdict: &mut Verdict,
     ) -> [Amount; TABLE.len()] {
         let mut bench = Bench { policies: &policy.tiers, verdict, measures: [Amount::ZERO; TABLE.len()] };
-        self.with_entities(places, policy, |on| observe_all(&policy.config.detectors, payment, on, &mut bench));
+        self.with_entities(places, policy, |on| {
+            observe_all(&policy.config.detectors, payment, on, &mut bench)
+        });
         bench.measures
     }
 
@@ -305,7 +321,13 @@ impl Shard {
         }
     }
 
-    fn tell_episodes(&mut self, payment: &Payment<'_>, places: Places, verdict: &mut Verdict, alerts: &mut Vec<Alert>) {
+    fn tell_episodes(
+        &mut self,
+        payment: &Payment<'_>,
+        places: Places,
+        verdict: &mut Verdict,
+        alerts: &mut Vec<Alert>,
+    ) {
         if verdict.signals.is_empty() {
             return;
         }
@@ -429,9 +451,8 @@ impl Shard {
     /// The mandate of least id that the transaction's agent holds, active and in date.
     fn usable_mandate(&self, tx: &Transaction<'_>) -> Option<Arc<Terms>> {
         let held = self.held_mandates(holder_hash(&tx.agent_id, &tx.user_id));
-        let usable = |terms: &&Arc<Terms>| {
-            terms.held_by(&tx.agent_id, &tx.user_id) && terms.usable_at(tx.tx_time.0)
-        };
+        let usable =
+            |terms: &&Arc<Terms>| terms.held_by(&tx.agent_id, &tx.user_id) && terms.usable_at(tx.tx_time.0);
         held.iter().filter_map(|&at| self.mandates[at].terms.as_ref()).find(usable).cloned()
     }
 
@@ -443,9 +464,11 @@ impl Shard {
     fn index_holder(&mut self, mandate: u32, terms: &Terms) {
         let (holder, seed) = (holder_hash(&terms.mandate.agent_id, &terms.mandate.user_id), self.seed);
         let mandates = &self.mandates;
-        let entry = self.holders.entry(spread(holder, seed), |&(known, _)| known == holder, |&(known, _)| {
-            spread(known, seed)
-        });
+        let entry = self.holders.entry(
+            spread(holder, seed),
+            |&(known, _)| known == holder,
+            |&(known, _)| spread(known, seed),
+        );
         let mut entry = entry.or_insert((holder, SmallVec::new()));
         let held = &mut entry.get_mut().1;
         let at = held.partition_point(|&other| mandates[other].mandate_id < mandates[mandate].mandate_id);
@@ -468,7 +491,8 @@ impl Shard {
     #[must_use]
     pub fn bounds_reached(&self) -> Vec<(Bound, u64)> {
         let agents = self.agents.iter().map(|agent| agent.reached);
-        let all: Vec<Reached> = agents.chain(self.users.iter().map(|user| user.reached)).filter(|r| r.any()).collect();
+        let all: Vec<Reached> =
+            agents.chain(self.users.iter().map(|user| user.reached)).filter(|r| r.any()).collect();
         let count = |bound: Bound| match bound {
             Bound::HolderMandates => self.holders_full,
             _ => all.iter().filter(|reached| reached.has(bound)).count() as u64,

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, LargeBinaryArray, LargeStringArray, RecordBatch, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, Int64Array, LargeBinaryArray, LargeStringArray, RecordBatch, UInt64Array,
+};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use serde::Serialize;
@@ -101,29 +103,57 @@ impl Shard {
         let (remembered, forgotten_before_us) = intake.repeats.remembered();
         let number = |value: u32| u64::from(value);
         Ok(vec![
-            ("users", batches("users", &users, |rows| {
-                vec![texts(rows, |user| &user.user_id), states(rows, |user| Some(encoded(user)))]
-            })?),
-            ("agents", batches("agents", &agents, |rows| {
-                let states = states(rows, |agent| Some(encoded(agent)));
-                vec![texts(rows, |agent| &agent.agent_id), numbers(rows, |agent| number(agent.user)), states]
-            })?),
-            ("mandates", batches("mandates", &mandates, |rows| {
-                let state = |entry: &&MandateEntry| entry.terms.as_ref().map(|terms| encoded(&terms.mandate));
-                vec![texts(rows, |entry| &entry.mandate_id), states(rows, state)]
-            })?),
-            ("ledgers", batches("ledgers", &ledgers, |rows| {
-                let (mandate, user) = (numbers(rows, |at| number(at.mandate)), numbers(rows, |at| number(at.user)));
-                vec![mandate, user, states(rows, |ledger| Some(encoded(ledger)))]
-            })?),
-            ("repeats", batches("repeats", &remembered, |rows| {
-                let times = Int64Array::from_iter_values(rows.iter().map(|known| known.time_us));
-                vec![numbers(rows, |known| known.key), numbers(rows, |known| known.fingerprint), Arc::new(times)]
-            })?),
-            ("watermark", batches("watermark", &[&intake.watermark], |rows| {
-                let forgotten = Int64Array::from_iter_values(rows.iter().map(|_| forgotten_before_us));
-                vec![Arc::new(forgotten), states(rows, |watermark| Some(encoded(watermark)))]
-            })?),
+            (
+                "users",
+                batches("users", &users, |rows| {
+                    vec![texts(rows, |user| &user.user_id), states(rows, |user| Some(encoded(user)))]
+                })?,
+            ),
+            (
+                "agents",
+                batches("agents", &agents, |rows| {
+                    let states = states(rows, |agent| Some(encoded(agent)));
+                    vec![
+                        texts(rows, |agent| &agent.agent_id),
+                        numbers(rows, |agent| number(agent.user)),
+                        states,
+                    ]
+                })?,
+            ),
+            (
+                "mandates",
+                batches("mandates", &mandates, |rows| {
+                    let state =
+                        |entry: &&MandateEntry| entry.terms.as_ref().map(|terms| encoded(&terms.mandate));
+                    vec![texts(rows, |entry| &entry.mandate_id), states(rows, state)]
+                })?,
+            ),
+            (
+                "ledgers",
+                batches("ledgers", &ledgers, |rows| {
+                    let (mandate, user) =
+                        (numbers(rows, |at| number(at.mandate)), numbers(rows, |at| number(at.user)));
+                    vec![mandate, user, states(rows, |ledger| Some(encoded(ledger)))]
+                })?,
+            ),
+            (
+                "repeats",
+                batches("repeats", &remembered, |rows| {
+                    let times = Int64Array::from_iter_values(rows.iter().map(|known| known.time_us));
+                    vec![
+                        numbers(rows, |known| known.key),
+                        numbers(rows, |known| known.fingerprint),
+                        Arc::new(times),
+                    ]
+                })?,
+            ),
+            (
+                "watermark",
+                batches("watermark", &[&intake.watermark], |rows| {
+                    let forgotten = Int64Array::from_iter_values(rows.iter().map(|_| forgotten_before_us));
+                    vec![Arc::new(forgotten), states(rows, |watermark| Some(encoded(watermark)))]
+                })?,
+            ),
         ])
     }
 
@@ -259,7 +289,10 @@ fn column_values<A: Array + 'static, T>(
     Ok(values)
 }
 
-fn decoded_rows<T: DeserializeOwned>(tables: &Tables, name: &'static str) -> Result<Vec<Option<T>>, RestoreError> {
+fn decoded_rows<T: DeserializeOwned>(
+    tables: &Tables,
+    name: &'static str,
+) -> Result<Vec<Option<T>>, RestoreError> {
     let bytes = column_values::<LargeBinaryArray, _>(tables, name, "state", |column, row| {
         (!column.is_null(row)).then(|| postcard::from_bytes(column.value(row)))
     })?;

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 /// Mixes a name's fixed hash with the seed of this process, so that nobody who has read the code
 /// can choose names that crowd one bucket. Nothing printed depends on it.
 pub(crate) fn spread(hash: u64, seed: u64) -> u64 {
-    let product = u128::from(hash ^ seed) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let product = u128::from(hash ^ seed) * 0x9e37_79b9_7f4a_7c15;
     #[allow(clippy::cast_possible_truncation, reason = "both halves are folded together")]
     let folded = (product >> 64) as u64 ^ product as u64;
     folded
@@ -28,7 +28,8 @@ impl<T> Table<T> {
 
     /// Number of the entity with this hash for which `is` holds.
     pub(crate) fn find(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<u32> {
-        let matches = |&(known, at): &(u64, u32)| known == hash && self.items.get(at as usize).is_some_and(&is);
+        let matches =
+            |&(known, at): &(u64, u32)| known == hash && self.items.get(at as usize).is_some_and(&is);
         self.index.find(spread(hash, self.seed), matches).map(|&(_, at)| at)
     }
 

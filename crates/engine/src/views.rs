@@ -1,7 +1,7 @@
 //! Rows of the views from incremental state.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_detectors::scope;
@@ -21,12 +21,15 @@ impl Shard {
         let params = &self.policy.config.detectors;
         match view.name {
             "burst" => self.agent_rows(|agent, id, user| agent.states.burst.row(id, user)),
-            "cross_merchant" => {
-                self.agent_rows(|agent, id, user| agent.states.cross_merchant.row(&params.cross_merchant, id, user))
+            "cross_merchant" => self.agent_rows(|agent, id, user| {
+                agent.states.cross_merchant.row(&params.cross_merchant, id, user)
+            }),
+            "cadence" => {
+                self.agent_rows(|agent, id, user| agent.states.cadence.row(&params.cadence, id, user))
             }
-            "cadence" => self.agent_rows(|agent, id, user| agent.states.cadence.row(&params.cadence, id, user)),
-            "geo_stationarity" => self
-                .agent_rows(|agent, id, user| agent.states.geo_stationarity.row(&params.geo_stationarity, id, user)),
+            "geo_stationarity" => self.agent_rows(|agent, id, user| {
+                agent.states.geo_stationarity.row(&params.geo_stationarity, id, user)
+            }),
             "replay" => self.replay_rows(),
             "collusion" => self.collusion_rows(),
             "risk" => self.risk_rows(),
@@ -37,7 +40,8 @@ impl Shard {
     /// Agents, and users (without an agent), whose rows may be incomplete because they reached a
     /// bound, as `(agent_id, user_id)`.
     pub fn incomplete(&self) -> impl Iterator<Item = (Option<&str>, &str)> + '_ {
-        let touched = |reached: weir_detectors::Reached| reached.iter().any(weir_detectors::Bound::touches_views);
+        let touched =
+            |reached: weir_detectors::Reached| reached.iter().any(weir_detectors::Bound::touches_views);
         let agents = self.agents.iter().filter(move |agent| touched(agent.reached));
         let users = self.users.iter().filter(move |user| touched(user.reached));
         let agents = agents.map(|agent| (Some(&*agent.agent_id), &*self.users[agent.user].user_id));
@@ -45,7 +49,10 @@ impl Shard {
     }
 
     fn agent_rows(&self, row: impl Fn(&Agent, &str, &str) -> Option<Row>) -> Vec<Row> {
-        let rows = self.agents.iter().filter_map(|agent| row(agent, &agent.agent_id, &self.users[agent.user].user_id));
+        let rows = self
+            .agents
+            .iter()
+            .filter_map(|agent| row(agent, &agent.agent_id, &self.users[agent.user].user_id));
         rows.collect()
     }
 
@@ -98,7 +105,8 @@ impl Shard {
 #[must_use]
 pub fn rows_sorted(mut rows: Vec<Row>, view: &View) -> Vec<Row> {
     let compare = |a: &Row, b: &Row| {
-        let by_column = view.sort.iter().map(|&at| a.get(at).partial_cmp(&b.get(at)).unwrap_or(Ordering::Equal));
+        let by_column =
+            view.sort.iter().map(|&at| a.get(at).partial_cmp(&b.get(at)).unwrap_or(Ordering::Equal));
         by_column.fold(Ordering::Equal, Ordering::then)
     };
     rows.sort_by(compare);
@@ -109,18 +117,15 @@ pub fn rows_sorted(mut rows: Vec<Row>, view: &View) -> Vec<Row> {
 /// no other transaction: whoever has the recorded stream writes them, the service does not.
 #[derive(Debug)]
 pub struct TransactionViews {
-    newest: HashMap<String, Arc<Terms>>,
+    newest: BTreeMap<String, Arc<Terms>>,
     categories: MerchantCategories,
 }
 
 impl TransactionViews {
     /// From all records of the mandates, in order.
     #[must_use]
-    pub fn new<'a>(
-        shard: &Shard,
-        records: impl IntoIterator<Item = &'a MandateRecord>,
-    ) -> Self {
-        let mut newest = HashMap::new();
+    pub fn new<'a>(shard: &Shard, records: impl IntoIterator<Item = &'a MandateRecord>) -> Self {
+        let mut newest = BTreeMap::new();
         for record in records {
             match shard.terms(record) {
                 Some(terms) => newest.insert(record.mandate_id().to_owned(), terms),

@@ -1,8 +1,8 @@
 //! Episodes, told when they open, grow worse and close.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
 use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Amount;
 use crate::decision::Printed;

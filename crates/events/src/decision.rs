@@ -19,7 +19,9 @@ use crate::{Amount, MandateStatus, Timestamp, Transaction};
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// What to do with a transaction, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Proceed.
@@ -213,7 +215,10 @@ impl Serialize for Decision<'_> {
         out.serialize_field("merchant_category", &tx.merchant_category.as_deref().map(Masked))?;
         out.serialize_field("amount", &Printed(tx.amount))?;
         out.serialize_field("currency", tx.currency.as_str())?;
-        out.serialize_field("country", &tx.country.as_ref().map(|code| std::str::from_utf8(code).unwrap_or("??")))?;
+        out.serialize_field(
+            "country",
+            &tx.country.as_ref().map(|code| std::str::from_utf8(code).unwrap_or("??")),
+        )?;
         out.serialize_field("tx_time", &Printed(tx.tx_time))?;
         out.serialize_field("action", verdict.action.name())?;
         out.serialize_field("flagged", &!verdict.signals.is_empty())?;
@@ -247,7 +252,9 @@ impl Serialize for Settled<'_> {
             DecidedBy::None => serializer.serialize_str("none"),
             DecidedBy::Score(level) => serializer.collect_str(&format_args!("score:{}", level.name())),
             DecidedBy::Floor(at) => match self.0.signals.get(at) {
-                Some(signal) => serializer.collect_str(&format_args!("floor:{}.{}", signal.detector, signal.tier)),
+                Some(signal) => {
+                    serializer.collect_str(&format_args!("floor:{}.{}", signal.detector, signal.tier))
+                }
                 None => serializer.serialize_str("none"),
             },
         }
@@ -383,4 +390,3 @@ pub struct SignalSummary {
     /// Name of the tier.
     pub tier: String,
 }
-

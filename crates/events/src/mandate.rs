@@ -1,7 +1,7 @@
 //! A user's authorization of an agent.
 
-use serde::{Deserialize, Serialize};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{Amount, Currency, Timestamp};
 

@@ -32,7 +32,11 @@ impl Serialize for Plain {
 impl<'de> Deserialize<'de> for Plain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = || format!("`{text}` is not a decimal; write it as a string with at most 8 decimals, such as \"0.1\"");
+        let wrong = || {
+            format!(
+                "`{text}` is not a decimal; write it as a string with at most 8 decimals, such as \"0.1\""
+            )
+        };
         let amount = text.parse::<Amount>().map_err(|_| serde::de::Error::custom(wrong()))?;
         Ok(Self(amount))
     }

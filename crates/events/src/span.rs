@@ -13,8 +13,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Span(pub i64);
 
 /// Units, largest first, with their length in microseconds.
-const UNITS: [(&str, i64); 6] =
-    [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
+const UNITS: [(&str, i64); 6] = [
+    ("d", 86_400_000_000),
+    ("h", 3_600_000_000),
+    ("m", 60_000_000),
+    ("s", 1_000_000),
+    ("ms", 1_000),
+    ("us", 1),
+];
 
 /// The longest span that is accepted: 100 years.
 pub const SPAN_US_MAX: i64 = 36_525 * 86_400_000_000;
@@ -53,7 +59,11 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a length of time; write a whole number and a unit, such as \"60s\", \"5m\", \"24h\" or \"50ms\"");
+        let wrong = || {
+            format!(
+                "`{text}` is not a length of time; write a whole number and a unit, such as \"60s\", \"5m\", \"24h\" or \"50ms\""
+            )
+        };
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
         let length = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or_else(wrong)?.1;
@@ -82,7 +92,9 @@ mod tests {
 
     #[test]
     fn reads_what_it_prints() {
-        for (text, us) in [("50ms", 50_000), ("60s", 60_000_000), ("24h", 86_400_000_000), ("0s", 0), ("7us", 7)] {
+        for (text, us) in
+            [("50ms", 50_000), ("60s", 60_000_000), ("24h", 86_400_000_000), ("0s", 0), ("7us", 7)]
+        {
             assert_eq!(text.parse::<Span>(), Ok(Span(us)));
             assert_eq!(Span(us).to_string().parse::<Span>(), Ok(Span(us)));
         }

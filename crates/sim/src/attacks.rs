@@ -269,7 +269,8 @@ impl Sim {
 
     fn withdrawn(&mut self, agent: &mut Agent, start: i64, episode: Episode, paused: bool) {
         let count = self.rng.count(2, 8);
-        self.fund(agent, start, 0, start + 3 * DAY);
+        let room = agent.dearest() * count as i64;
+        self.fund(agent, start, room, start + 3 * DAY);
         self.set_status(agent, start, if paused { Status::Paused } else { Status::Revoked });
         let wait = if self.tuning.stealth == 2 { 120 } else { 1_440 };
         let mut at = start + self.rng.range(60, wait * 60) * SECOND;
@@ -342,13 +343,14 @@ impl Sim {
 
     fn out_of_scope(&mut self, agent: &mut Agent, start: i64, episode: Episode) {
         let count = self.rng.count(1, 6);
-        let total = agent.dearest() * 6;
-        self.fund(agent, start, total, start + DAY);
+        let dearest = agent.dearest();
+        self.fund(agent, start, dearest * 6, start + DAY);
         let mut at = start;
         for _ in 0..count {
             let merchant = self.foreign_merchant(agent);
-            let price = agent
-                .lawful(agent.currency.minor(crate::world::price_cents(&mut self.rng, merchant.category())));
+            let cents = crate::world::price_cents(&mut self.rng, merchant.category());
+            // Out of scope, not over the cap as well.
+            let price = agent.lawful(agent.currency.minor(cents).min(dearest));
             self.hit_at(agent, episode, at, merchant, price);
             at += self.rng.range(10, 1_800) * SECOND;
         }

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use weir_engine::Config;
 use weir_events::MandateRecord;
-use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::codec::MAX_RECORD_BYTES;
+use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::reject::{Fault, Origin, Reject};
 use weir_history::records::{
-    Block, Line, MANDATE_COLUMNS, ReadOptions, RecordReader, Records, SortOptions, SortedReader, TRANSACTION_COLUMNS,
+    Block, Line, MANDATE_COLUMNS, ReadOptions, RecordReader, Records, SortOptions, SortedReader,
+    TRANSACTION_COLUMNS,
 };
 
 use super::output::Output;
@@ -22,7 +23,9 @@ const SORT_MEMORY_BYTES: usize = 1 << 30;
 pub(super) fn transactions(args: &ReplayArgs) -> Result<Box<dyn Records>, Failure> {
     let stdin = Path::new("-");
     if args.transactions == stdin && args.mandates.as_deref() == Some(stdin) {
-        return Err(Failure::Usage("only one of --transactions and --mandates can be the standard input".to_owned()));
+        return Err(Failure::Usage(
+            "only one of --transactions and --mandates can be the standard input".to_owned(),
+        ));
     }
     let reader = RecordReader::open(&args.transactions, options(TRANSACTION_COLUMNS))?;
     if !args.sort {

@@ -33,14 +33,16 @@ const LATE_PERCENT_MAX: u64 = 1;
 
 /// Replays a stream.
 pub(crate) fn run(args: &ReplayArgs, screen: &Screen) -> Result<(), Failure> {
-    let lateness = args.max_lateness.iter().map(|span| Override::flag("--max-lateness", "time.max_lateness", span));
+    let lateness =
+        args.max_lateness.iter().map(|span| Override::flag("--max-lateness", "time.max_lateness", span));
     let config = configured(&args.config, lateness.collect())?.engine;
     let begun = Instant::now();
     let mut transactions = inputs::transactions(args)?;
     let mut output = Output::create(&args.out, args.format)?;
     let mandates = inputs::mandates(args, &config, &mut output)?;
 
-    let mut pipeline = Pipeline::new(&config, usize::from(args.threads), args.transactions.display().to_string(), mandates)?;
+    let mut pipeline =
+        Pipeline::new(&config, usize::from(args.threads), args.transactions.display().to_string(), mandates)?;
     let mut verifier = if args.verify { Some(Verifier::new(&config)?) } else { None };
     let bar = screen.bar(transactions.total_bytes());
     pipeline.run(&mut *transactions, &mut output, verifier.as_mut(), &bar)?;
@@ -70,7 +72,12 @@ pub(crate) fn run(args: &ReplayArgs, screen: &Screen) -> Result<(), Failure> {
 }
 
 /// Whether a replay whose output is whole counts as done.
-fn verdict(args: &ReplayArgs, summary: &Summary, differences: Vec<String>, screen: &Screen) -> Result<(), Failure> {
+fn verdict(
+    args: &ReplayArgs,
+    summary: &Summary,
+    differences: Vec<String>,
+    screen: &Screen,
+) -> Result<(), Failure> {
     if !differences.is_empty() {
         let told = differences.join("\n  ");
         return Err(anyhow::anyhow!("the views and their SQL differ:\n  {told}").into());
@@ -95,7 +102,10 @@ fn verdict(args: &ReplayArgs, summary: &Summary, differences: Vec<String>, scree
         .into());
     }
     if rejects > 0 {
-        screen.warn(&format!("{rejects} records were rejected; {} tells why", args.out.join("rejects").display()));
+        screen.warn(&format!(
+            "{rejects} records were rejected; {} tells why",
+            args.out.join("rejects").display()
+        ));
     }
     Ok(())
 }

@@ -63,9 +63,13 @@ impl Output {
             Ok(found) if !found.is_dir() => {
                 return Err(Failure::Usage(format!("{shown} is a file; --out wants a directory")));
             }
-            _ => fs::create_dir_all(folder).with_context(|| format!("cannot create the directory {shown}"))?,
+            _ => {
+                fs::create_dir_all(folder).with_context(|| format!("cannot create the directory {shown}"))?
+            }
         }
-        if let Some(stranger) = stranger(folder).with_context(|| format!("cannot read the directory {shown}"))? {
+        if let Some(stranger) =
+            stranger(folder).with_context(|| format!("cannot read the directory {shown}"))?
+        {
             return Err(Failure::Usage(format!(
                 "{shown} holds {stranger}, which is not a replay's output; name an empty or a new directory"
             )));
@@ -78,9 +82,11 @@ impl Output {
             fs::create_dir(&partial)?;
             fs::create_dir(partial.join(VIEWS_FOLDER))
         };
-        begin().with_context(|| format!("cannot write into {shown}; check its permissions and free space"))?;
+        begin()
+            .with_context(|| format!("cannot write into {shown}; check its permissions and free space"))?;
         let open = |name: &str| {
-            let columns = RECORDS.iter().find(|(known, _)| *known == name).map_or(DECISION_COLUMNS, |(_, of)| *of);
+            let columns =
+                RECORDS.iter().find(|(known, _)| *known == name).map_or(DECISION_COLUMNS, |(_, of)| *of);
             RecordFile::create(&partial.join(format!("{name}.{}", extension(format))), format, columns)
         };
         Ok(Self {
@@ -113,7 +119,8 @@ impl Output {
     }
 
     pub(super) fn view(&mut self, view: &View, rows: &[Row]) -> Result<()> {
-        let path = self.partial().join(VIEWS_FOLDER).join(format!("{}.{}", view.name, extension(self.format)));
+        let path =
+            self.partial().join(VIEWS_FOLDER).join(format!("{}.{}", view.name, extension(self.format)));
         let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
         match self.format {
@@ -136,7 +143,8 @@ impl Output {
         for name in outputs().filter(|name| name != SUMMARY).chain([SUMMARY.to_owned()]) {
             let from = partial.join(&name);
             if from.exists() {
-                fs::rename(&from, folder.join(&name)).with_context(|| format!("cannot move {name} into place"))?;
+                fs::rename(&from, folder.join(&name))
+                    .with_context(|| format!("cannot move {name} into place"))?;
             }
         }
         self.whole = true;
@@ -168,7 +176,8 @@ fn outputs() -> impl Iterator<Item = String> {
 /// The first thing in `folder` that no replay has written.
 fn stranger(folder: &Path) -> io::Result<Option<String>> {
     let known: Vec<String> = outputs().chain([PARTIAL.to_owned()]).collect();
-    let views = VIEWS.iter().flat_map(|view| [format!("{}.ndjson", view.name), format!("{}.parquet", view.name)]);
+    let views =
+        VIEWS.iter().flat_map(|view| [format!("{}.ndjson", view.name), format!("{}.parquet", view.name)]);
     let known_views: Vec<String> = views.collect();
     for (folder, known) in [(folder.to_owned(), known), (folder.join(VIEWS_FOLDER), known_views)] {
         if !folder.is_dir() {
@@ -214,7 +223,9 @@ impl RecordFile {
         let (file, path) = (BufWriter::with_capacity(BUFFER_BYTES, file), path.to_owned());
         Ok(match format {
             Format::Ndjson => Self::Ndjson { file, path },
-            Format::Parquet => Self::Parquet { writer: Some(Box::new(RecordParquetWriter::new(file, columns)?)), path },
+            Format::Parquet => {
+                Self::Parquet { writer: Some(Box::new(RecordParquetWriter::new(file, columns)?)), path }
+            }
         })
     }
 
@@ -236,7 +247,9 @@ impl RecordFile {
 
     fn finish(&mut self) -> Result<()> {
         match self {
-            Self::Ndjson { file, path } => file.flush().with_context(|| format!("cannot write {}", path.display())),
+            Self::Ndjson { file, path } => {
+                file.flush().with_context(|| format!("cannot write {}", path.display()))
+            }
             Self::Parquet { writer, path } => {
                 let Some(writer) = writer.take() else { return Ok(()) };
                 let mut file = writer.finish()?;

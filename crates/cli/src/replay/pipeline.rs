@@ -16,10 +16,10 @@ use weir_events::{Alert, Decision, MandateRecord, RiskProfile, Transaction, Verd
 use weir_history::records::{Block, Records};
 
 use super::inputs::{Mandates, rejected};
+use super::merged_rows;
 use super::output::Output;
 use super::summary::{Summary, Tally};
 use super::verify::Verifier;
-use super::merged_rows;
 
 /// A stream on its way through intake and shards.
 #[derive(Debug)]
@@ -137,7 +137,12 @@ impl Pipeline {
         Ok(())
     }
 
-    fn decide_block(&mut self, block: &Block, output: &mut Output, verifier: Option<&mut Verifier>) -> Result<()> {
+    fn decide_block(
+        &mut self,
+        block: &Block,
+        output: &mut Output,
+        verifier: Option<&mut Verifier>,
+    ) -> Result<()> {
         let parsed = self.parse(block);
         let (records, changes) = self.admit(parsed);
         self.decide(&records, &changes)?;
@@ -166,7 +171,10 @@ impl Pipeline {
     }
 
     /// Takes the records in, in the order of arrival, and finds the mandates that change among them.
-    fn admit<'b>(&mut self, parsed: Vec<Result<Transaction<'b>, Option<Fault>>>) -> (Vec<Record<'b>>, Vec<Change>) {
+    fn admit<'b>(
+        &mut self,
+        parsed: Vec<Result<Transaction<'b>, Option<Fault>>>,
+    ) -> (Vec<Record<'b>>, Vec<Change>) {
         let workers = self.workers.len() as u64;
         let mut changes = Vec::new();
         let mut records = Vec::with_capacity(parsed.len());
@@ -181,8 +189,13 @@ impl Pipeline {
                         Admission::Duplicate => Record::Duplicate,
                         Admission::Rejected(fault) => Record::Faulty(Some(fault)),
                         Admission::New(stamp) => {
-                            let worker = if workers == 1 { 0 } else { name_hash(tx.user_id.as_bytes()) % workers };
-                            Record::Accepted { tx, stamp, worker: usize::try_from(worker).unwrap_or_default() }
+                            let worker =
+                                if workers == 1 { 0 } else { name_hash(tx.user_id.as_bytes()) % workers };
+                            Record::Accepted {
+                                tx,
+                                stamp,
+                                worker: usize::try_from(worker).unwrap_or_default(),
+                            }
                         }
                     }
                 }
@@ -201,7 +214,9 @@ impl Pipeline {
             let results: Vec<Result<()>> = thread::scope(|scope| {
                 let numbered = self.workers.iter_mut().enumerate();
                 let running: Vec<_> = numbered
-                    .map(|(number, worker)| scope.spawn(move || worker.decide(number, records, changes, digest)))
+                    .map(|(number, worker)| {
+                        scope.spawn(move || worker.decide(number, records, changes, digest))
+                    })
                     .collect();
                 running.into_iter().map(|worker| joined(worker.join())).collect()
             });
@@ -233,7 +248,9 @@ impl Pipeline {
                     self.reject(&reject, output)?;
                 }
                 Record::Accepted { tx, stamp, worker } => {
-                    if let (Some(worker), Some(cursor)) = (self.workers.get(*worker), cursors.get_mut(*worker)) {
+                    if let (Some(worker), Some(cursor)) =
+                        (self.workers.get(*worker), cursors.get_mut(*worker))
+                    {
                         let (line, alerts) = cursor.next(at, &worker.decided);
                         output.decisions(line)?;
                         self.summary.alerts += alerts.len() as u64;
@@ -298,7 +315,13 @@ impl Pipeline {
 }
 
 impl Worker {
-    fn decide(&mut self, number: usize, records: &[Record<'_>], changes: &[Change], digest: &str) -> Result<()> {
+    fn decide(
+        &mut self,
+        number: usize,
+        records: &[Record<'_>],
+        changes: &[Change],
+        digest: &str,
+    ) -> Result<()> {
         let decided = &mut self.decided;
         decided.clear();
         let mut changes = changes.iter().peekable();
@@ -342,7 +365,8 @@ struct Cursor {
 impl Cursor {
     /// The line and the alerts of the transaction at a position.
     fn next<'d>(&mut self, at: usize, decided: &'d Decided) -> (&'d [u8], &'d [Alert]) {
-        let end = decided.ends.get(self.line).filter(|(place, _)| *place == at).map_or(self.start, |&(_, end)| end);
+        let end =
+            decided.ends.get(self.line).filter(|(place, _)| *place == at).map_or(self.start, |&(_, end)| end);
         let line = decided.lines.get(self.start..end).unwrap_or_default();
         (self.line, self.start) = (self.line + 1, end);
         let first = self.alert;

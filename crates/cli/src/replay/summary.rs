@@ -117,7 +117,8 @@ impl Summary {
             self.seconds,
             self.records_per_second
         );
-        let rejects: Vec<(String, u64)> = self.rejects.iter().map(|(&code, &count)| (code.to_owned(), count)).collect();
+        let rejects: Vec<(String, u64)> =
+            self.rejects.iter().map(|(&code, &count)| (code.to_owned(), count)).collect();
         let actions = Action::ALL.iter().map(|action| {
             (action.name().to_owned(), self.actions.get(action.name()).copied().unwrap_or_default())
         });

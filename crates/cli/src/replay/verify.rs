@@ -38,7 +38,12 @@ impl Verifier {
 
     /// Differences between the engine's rows and the SQL's. Rows of keys that reached a bound are left
     /// out on both sides.
-    pub(super) fn check(&mut self, view: &View, rows: &[Row], finished: &Finished) -> Result<Vec<String>, OracleError> {
+    pub(super) fn check(
+        &mut self,
+        view: &View,
+        rows: &[Row],
+        finished: &Finished,
+    ) -> Result<Vec<String>, OracleError> {
         if !self.has_mandates {
             self.oracle.mandates(finished.transaction_views.mandates())?;
             self.has_mandates = true;

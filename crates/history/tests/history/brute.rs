@@ -64,7 +64,9 @@ pub(crate) fn stream(seed: u64) -> Stream {
         ]);
         made.amount = Amount(amount);
         made.currency = random.pick(&currencies);
-        let degree = i32::try_from(random.below(10_000_003)).unwrap();
+        // Ranges of exactly one degree, which is not above the limit, and of one unit more.
+        let widest = if seed.is_multiple_of(2) { 10_000_001 } else { 10_000_000 };
+        let degree = random.pick(&[0, 5_000_000, widest]);
         made.location = random.pick(&[
             None,
             located(900_000_000 - degree, -1_800_000_000),

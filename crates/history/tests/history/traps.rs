@@ -131,10 +131,12 @@ fn the_traps_as_they_are_in_the_version_in_use() {
     );
     let wide =
         first("SELECT CAST(SUM(CAST(amount AS DECIMAL(76, 8))) AS DECIMAL(38, 8)) FROM t").unwrap_err();
-    assert!(wide.to_string().contains("too large"), "as the views do it, it fails: {wide}");
+    assert!(wide.to_string().contains("Overflowing"), "as the views do it, it fails: {wide}");
     assert!(first("SELECT amount * amount FROM t").is_err());
-    let distinct = first(
-        "SELECT COUNT(DISTINCT name) OVER (ORDER BY time RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t",
-    );
-    assert_eq!(distinct.unwrap().as_primitive::<Int64Type>().values().to_vec(), [1, 1]);
+    let sql =
+        "SELECT COUNT(DISTINCT name) OVER (ORDER BY time RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t";
+    let distinct = query(batch.clone(), sql).unwrap();
+    let counts =
+        distinct.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+    assert_eq!(counts.collect::<Vec<_>>(), [1, 1]);
 }
