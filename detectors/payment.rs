@@ -3,6 +3,7 @@
 use weir_events::{Amount, MandateStatus, Rates, Transaction};
 
 use crate::Terms;
+use crate::hash::pair_hash;
 
 /// A transaction with what the engine has looked up for it.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +60,16 @@ impl<'a> Payment<'a> {
     #[must_use]
     pub fn bounded(&self) -> bool {
         self.usable().is_some_and(Terms::binds)
+    }
+
+    /// Equal for payments that are equal in amount, currency and merchant.
+    #[must_use]
+    pub fn equal_key(&self) -> u64 {
+        let [a, b, c] = self.tx.currency.0.map(u64::from);
+        let amount = self.tx.amount.0;
+        #[allow(clippy::cast_possible_truncation, reason = "amounts are below 2^77 units, so both halves are used")]
+        let amount = amount as u64 ^ ((amount >> 64) as u64).rotate_left(40);
+        pair_hash(self.merchant, amount ^ (a << 56 | b << 48 | c << 40))
     }
 
     /// An amount of the payment's currency in the base currency; `None` without a rate.

@@ -41,19 +41,19 @@ impl MerchantCategories {
     }
 }
 
-/// A mandate with its scope normalized and hashed once, when it changes, instead of at each payment.
+/// A mandate with its scope normalized once, when it changes, instead of at each payment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
     /// The mandate's newest state.
     pub mandate: Mandate,
     /// Hash of `scope_merchant` as it stands.
     pub scope_merchant: Option<u64>,
-    /// Hashes of the normalized allowed merchants, sorted; `None`: any merchant.
-    allowed_merchants: Option<Vec<u64>>,
-    /// Hashes of the configured categories of the allowed merchants, sorted.
-    allowed_configured: Vec<u64>,
-    /// Hashes of the allowed categories in lower case, sorted; `None`: any.
-    allowed_categories: Option<Vec<u64>>,
+    /// The normalized allowed merchants, sorted; `None`: any merchant.
+    allowed_merchants: Option<Box<[Box<str>]>>,
+    /// The configured categories of the allowed merchants, sorted.
+    allowed_configured: Box<[Box<str>]>,
+    /// The allowed categories in lower case, sorted; `None`: any.
+    allowed_categories: Option<Box<[Box<str>]>>,
 }
 
 impl Terms {
@@ -67,11 +67,11 @@ impl Terms {
         let lists = mandate.allowed_categories.as_ref();
         Self {
             scope_merchant: mandate.scope_merchant.as_ref().map(|merchant| name_hash(merchant.as_bytes())),
-            allowed_configured: sorted_hashes(configured),
-            allowed_merchants: scoped.then(|| sorted_hashes(names.iter().map(String::as_str))),
+            allowed_configured: sorted(configured),
+            allowed_merchants: scoped.then(|| sorted(names.iter().map(String::as_str))),
             allowed_categories: lists.map(|list| {
                 let lower: Vec<String> = list.iter().map(|name| name.trim().to_lowercase()).collect();
-                sorted_hashes(lower.iter().map(String::as_str))
+                sorted(lower.iter().map(String::as_str))
             }),
             mandate,
         }
@@ -152,13 +152,13 @@ pub fn is_normalized(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
 }
 
-fn sorted_hashes<'a>(names: impl Iterator<Item = &'a str>) -> Vec<u64> {
-    let mut hashes: Vec<u64> = names.map(|name| name_hash(name.as_bytes())).collect();
-    hashes.sort_unstable();
-    hashes.dedup();
-    hashes
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Box<[Box<str>]> {
+    let mut names: Vec<Box<str>> = names.map(Box::from).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_boxed_slice()
 }
 
-fn contains(list: Option<&[u64]>, name: &str) -> bool {
-    list.is_none_or(|hashes| hashes.binary_search(&name_hash(name.as_bytes())).is_ok())
+fn contains(list: Option<&[Box<str>]>, name: &str) -> bool {
+    list.is_none_or(|names| names.binary_search_by_key(&name, |known| known).is_ok())
 }

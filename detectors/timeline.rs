@@ -168,8 +168,24 @@ pub struct UserPayment {
     pub time_us: i64,
     /// The agent's number within its user.
     pub agent: u32,
-    /// In the base currency; `None` without a rate.
-    pub amount: Option<Amount>,
+    /// In the base currency; [`UserPayment::NO_RATE`] without a rate.
+    amount: Amount,
+}
+
+impl UserPayment {
+    const NO_RATE: Amount = Amount(i128::MIN);
+
+    /// A payment of `amount` in the base currency.
+    #[must_use]
+    pub fn new(time_us: i64, agent: u32, amount: Option<Amount>) -> Self {
+        Self { time_us, agent, amount: amount.unwrap_or(Self::NO_RATE) }
+    }
+
+    /// The amount in the base currency; `None` without a rate.
+    #[must_use]
+    pub fn amount(&self) -> Option<Amount> {
+        (self.amount != Self::NO_RATE).then_some(self.amount)
+    }
 }
 
 impl Timed for UserPayment {

@@ -1,6 +1,7 @@
 //! Burst: more payments in a minute than the agent's own measure allows, or equal ones by machine.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use weir_events::decision::Fact;
 use weir_events::time::{DAY_US, HOUR_US, SECOND_US};
 use weir_events::view::{Column, Kind, Row, Value, View};
@@ -74,8 +75,9 @@ pub struct State {
     /// Watermark of the last lesson.
     learned_at_us: Option<i64>,
     run: Option<Run>,
-    /// A clean burst that will teach once it lies far enough behind the watermark.
-    lesson: Option<Lesson>,
+    /// Clean bursts that will teach once they lie far enough behind the watermark. Times and peaks
+    /// both rise, so there are never more than `max_threshold`.
+    lessons: SmallVec<[Lesson; 1]>,
 }
 
 /// The run of burst signals that is open.
@@ -132,21 +134,19 @@ impl State {
             && payment.time_us - run.last_us > params.window.0
         {
             self.run = None;
-            if run.clean {
-                let peak = self.lesson.map_or(0, |lesson| lesson.peak).max(run.peak);
-                self.lesson = Some(Lesson { last_us: run.last_us, peak });
+            let peak = run.peak.min(params.max_threshold);
+            if run.clean && self.lessons.last().is_none_or(|lesson| peak > lesson.peak) {
+                self.lessons.push(Lesson { last_us: run.last_us, peak });
             }
         }
         let rested = self.learned_at_us.is_none_or(|at| payment.watermark_us - at >= LEARNING_INTERVAL_US);
-        if let Some(lesson) = self.lesson
-            && rested
-            && payment.watermark_us - lesson.last_us > LEARNING_DELAY_US
-        {
+        let is_ripe = |lesson: &&Lesson| payment.watermark_us - lesson.last_us > LEARNING_DELAY_US;
+        let ripe = self.lessons.iter().take_while(is_ripe).count();
+        if let Some(lesson) = self.lessons.drain(..if rested { ripe } else { 0 }).next_back() {
             let old = self.learned.max(params.min_count);
             let grown = lesson.peak.saturating_add(1).min(old.saturating_add(old / 2));
             self.learned = grown.max(old).min(params.max_threshold);
             self.learned_at_us = Some(payment.watermark_us);
-            self.lesson = None;
         }
     }
 }

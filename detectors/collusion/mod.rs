@@ -188,7 +188,7 @@ impl Detector for Collusion {
         tiers: &mut Tiers,
     ) -> Found {
         let Some(amount) = payment.base_amount.filter(|_| !payment.late) else { return Found::default() };
-        let own = UserPayment { time_us: payment.time_us, agent: payment.agent, amount: Some(amount) };
+        let own = UserPayment::new(payment.time_us, payment.agent, Some(amount));
         let mut partners = SmallVec::<[u32; 4]>::new();
         let around = seat.user_payments.window(own.time_us + params.max_gap.0, 2 * params.max_gap.0);
         let others = around.filter(|other| other.agent != own.agent);
@@ -197,7 +197,7 @@ impl Detector for Collusion {
                 seat.reached.mark(Bound::PairScan);
                 break;
             }
-            let Some(theirs) = other.amount.filter(|&theirs| params.amounts_match(amount, theirs)) else {
+            let Some(theirs) = other.amount().filter(|&theirs| params.amounts_match(amount, theirs)) else {
                 continue;
             };
             seat.user.add(own.agent, other.agent, amount.plus(theirs), seat.bounds, seat.reached);
@@ -329,11 +329,11 @@ impl Window<'_> {
     ) -> impl Iterator<Item = bool> + 'p {
         let gap_us = self.params.max_gap.0;
         side.iter().map(move |payment| {
-            let Some(amount) = payment.amount else { return false };
+            let Some(amount) = payment.amount() else { return false };
             let from = other.partition_point(|theirs| theirs.time_us < payment.time_us - gap_us);
             let near = other.get(from..).unwrap_or_default().iter();
             near.take_while(|theirs| theirs.time_us <= payment.time_us + gap_us)
-                .filter_map(|theirs| theirs.amount)
+                .filter_map(|theirs| theirs.amount())
                 .any(|theirs| self.params.amounts_match_closely(amount, theirs))
         })
     }
@@ -347,7 +347,7 @@ impl Spending {
                 if !agents.contains(&payment.agent) {
                     agents.push(payment.agent);
                 }
-                spend = spend.plus(payment.amount.unwrap_or_default());
+                spend = spend.plus(payment.amount().unwrap_or_default());
             }
             (agents.len(), spend)
         };

@@ -3,13 +3,18 @@
 //! Without groups a rebooked trip (airline, hotel, car) would look like three unrelated kinds of
 //! purchase. A label or code that no line names is a group of its own.
 
+use std::borrow::Cow;
+
 use crate::hash::name_hash;
 
 /// A kind of purchase; 0 stands for none.
 pub type Group = u64;
 
+/// Name of a group, its labels, and its ranges of codes.
+type Line = (&'static str, &'static [&'static str], &'static [(u16, u16)]);
+
 /// Groups shipped with Weir, in the order of their numbers from 1 on.
-const GROUPS: &[(&str, &[&str], &[(u16, u16)])] = &[
+const GROUPS: &[Line] = &[
     (
         "gift_cards",
         &["gift_cards", "gift_card", "giftcards", "giftcard", "prepaid", "prepaid_cards", "stored_value"],
@@ -126,7 +131,7 @@ const GROUPS: &[(&str, &[&str], &[(u16, u16)])] = &[
     (
         "home",
         &["home", "furniture", "home_improvement", "household", "hardware", "garden"],
-        &[(5200, 5271), (5712, 5719)],
+        &[(5200, 5261), (5271, 5271), (5712, 5719)],
     ),
     (
         "health",
@@ -159,7 +164,7 @@ const GROUPS: &[(&str, &[&str], &[(u16, u16)])] = &[
     (
         "sports",
         &["sports", "sporting_goods", "fitness", "outdoors"],
-        &[(5655, 5655), (5940, 5941), (7941, 7941), (7997, 7997)],
+        &[(5940, 5941), (7941, 7941), (7997, 7997)],
     ),
     ("toys", &["toys", "hobby", "hobbies"], &[(5945, 5945)]),
     ("donations", &["donations", "charity", "charities"], &[(8398, 8398)]),
@@ -168,20 +173,27 @@ const GROUPS: &[(&str, &[&str], &[(u16, u16)])] = &[
 /// The first groups of the list are the ones that turn a purchase into money.
 const RISK_GROUPS: Group = 4;
 
-/// Labels in order, for binary search; codes need none, for the ranges are few.
+/// The groups by label and by code.
 #[derive(Debug, Clone)]
 pub struct GroupMap {
+    /// Labels in order, for binary search.
     labels: Vec<(&'static str, Group)>,
+    /// Group of each four-digit code; 0 where no line names it.
+    codes: Vec<u8>,
 }
 
 impl Default for GroupMap {
     fn default() -> Self {
-        let numbered = GROUPS.iter().zip(1..);
-        let mut labels: Vec<(&'static str, Group)> = numbered
-            .flat_map(|((_, labels, _), group)| labels.iter().map(move |label| (*label, group)))
-            .collect();
+        let (mut labels, mut codes) = (Vec::new(), vec![0; 10_000]);
+        for ((_, names, ranges), group) in GROUPS.iter().zip(1_u8..) {
+            labels.extend(names.iter().map(|name| (*name, Group::from(group))));
+            for &(from, to) in *ranges {
+                let range = codes.get_mut(usize::from(from)..=usize::from(to));
+                range.into_iter().flatten().for_each(|code| *code = group);
+            }
+        }
         labels.sort_unstable();
-        Self { labels }
+        Self { labels, codes }
     }
 }
 
@@ -189,22 +201,32 @@ impl GroupMap {
     /// The group of a merchant category, as a label or a four-digit code.
     #[must_use]
     pub fn group(&self, category: &str) -> Group {
-        if let Some(group) = code(category).and_then(group_of_code) {
-            return group;
+        if let Some(code) = code(category) {
+            return match self.codes.get(code) {
+                Some(&group) if group > 0 => Group::from(group),
+                _ => of_its_own(category),
+            };
         }
-        let find = |label: &str| self.labels.binary_search_by_key(&label, |&(known, _)| known).ok();
-        let at = find(category);
-        let lower = if at.is_some() {
-            String::new()
-        } else {
-            category.trim().to_lowercase().replace([' ', '-'], "_")
-        };
-        match at.or_else(|| find(&lower)).and_then(|at| self.labels.get(at)) {
-            Some(&(_, group)) => group,
-            // The high bit keeps it apart from the numbers of the list.
-            None => name_hash(lower.as_bytes()) | 1 << 63,
+        let label = as_label(category);
+        match self.labels.binary_search_by_key(&&*label, |&(known, _)| known) {
+            Ok(at) => self.labels.get(at).map_or(0, |&(_, group)| group),
+            Err(_) => of_its_own(&label),
         }
     }
+}
+
+/// A category that no line names; the high bit keeps it apart from the numbers of the list.
+fn of_its_own(label: &str) -> Group {
+    name_hash(label.as_bytes()) | 1 << 63
+}
+
+/// A category as the list writes labels: lower case, words joined by underscores.
+fn as_label(category: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if category.bytes().all(plain) {
+        return Cow::Borrowed(category);
+    }
+    Cow::Owned(category.trim().to_lowercase().replace([' ', '-'], "_"))
 }
 
 /// Whether a group turns a purchase into money: gift cards, transfers, gambling, crypto.
@@ -220,16 +242,9 @@ pub fn name(group: Group) -> Option<&'static str> {
     GROUPS.get(at).map(|(name, ..)| *name)
 }
 
-fn code(category: &str) -> Option<u16> {
+fn code(category: &str) -> Option<usize> {
     let digits = category.len() == 4 && category.bytes().all(|byte| byte.is_ascii_digit());
     if digits { category.parse().ok() } else { None }
-}
-
-fn group_of_code(code: u16) -> Option<Group> {
-    let numbered = GROUPS.iter().zip(1..);
-    let mut holding =
-        numbered.filter(|((_, _, ranges), _)| ranges.iter().any(|&(from, to)| (from..=to).contains(&code)));
-    holding.next().map(|(_, group)| group)
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub struct State {
 /// Latest time of use by hash; serves the windows that end at the newest payment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct LastUse {
-    used: SmallVec<[(u64, i64); 2]>,
+    used: SmallVec<[(u64, i64); 1]>,
 }
 
 impl LastUse {
@@ -101,15 +101,16 @@ impl LastUse {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Usual {
     /// Groups learned, sorted.
-    known: SmallVec<[Group; 2]>,
+    known: Vec<Group>,
     /// Groups not yet learned with their first use.
-    fresh: SmallVec<[(Group, i64); 2]>,
-    /// Times of the first payments, sorted, to see when enough are learned.
-    first_us: SmallVec<[i64; NOVEL_MIN_LEARNED]>,
+    fresh: Vec<(Group, i64)>,
+    /// Times of the first payments, sorted, until enough of them are learned.
+    first_us: Vec<i64>,
+    enough: bool,
     /// The greatest breadth learned.
     breadth: u32,
     /// Breadths not yet learned: times and breadths both rise.
-    rising: SmallVec<[(i64, u32); 1]>,
+    rising: Vec<(i64, u32)>,
 }
 
 impl Usual {
@@ -134,11 +135,10 @@ impl Usual {
                 self.known.insert(place, group);
             }
         }
-    }
-
-    fn enough(&self, watermark_us: i64) -> bool {
-        let before_us = watermark_us - LEARNING_DELAY_US;
-        self.first_us.get(NOVEL_MIN_LEARNED - 1).is_some_and(|&tenth_us| tenth_us < before_us)
+        if self.first_us.get(NOVEL_MIN_LEARNED - 1).is_some_and(|&tenth_us| tenth_us < before_us) {
+            self.enough = true;
+            self.first_us = Vec::new();
+        }
     }
 
     fn knows(&self, group: Group) -> bool {
@@ -146,6 +146,9 @@ impl Usual {
     }
 
     fn note_payment(&mut self, time_us: i64) {
+        if self.enough {
+            return;
+        }
         let at = self.first_us.partition_point(|&earlier| earlier <= time_us);
         if at < NOVEL_MIN_LEARNED {
             self.first_us.truncate(NOVEL_MIN_LEARNED - 1);
@@ -191,6 +194,10 @@ impl State {
             let peak = Value::Int(i64::from(self.peak));
             vec![Value::Text(agent_id.to_owned()), Value::Text(user_id.to_owned()), peak]
         })
+    }
+
+    fn note_peak(&mut self, categories: usize) {
+        self.peak = self.peak.max(u32::try_from(categories).unwrap_or(u32::MAX));
     }
 
     /// The peak of the view; 0 without a row.
@@ -254,36 +261,25 @@ impl Detector for CrossMerchant {
         state.groups.note(payment.group, time_us, horizon_us, seat.bounds, seat.reached);
         state.usual.learn(payment.watermark_us, seat.bounds, seat.reached);
 
-        let enough = state.usual.enough(payment.watermark_us);
-        let mut strongest = Found { usual: state.usual.breadth, ..Found::default() };
-        let mut most = [0_usize; 3];
-        let mut judge = |state: &mut State, categories: usize, in_window: &mut dyn Iterator<Item = Group>| {
-            state.peak = state.peak.max(u32::try_from(categories).unwrap_or(u32::MAX));
-            let found = Found::of(in_window, &state.usual);
-            for (tier, holds) in found.tiers(params, enough) {
-                if let Some(most) = most.get_mut(tier).filter(|most| holds && found.groups > **most) {
-                    *most = found.groups;
-                }
-            }
-            strongest.join(&found);
-        };
+        let mut strongest = Strongest::default();
         if seat.payments.is_newest(time_us) {
             let from_us = time_us - window_us;
-            let (categories, groups) = (state.categories.since(from_us).count(), state.groups.clone());
-            judge(state, categories, &mut groups.since(from_us));
+            state.note_peak(state.categories.since(from_us).count());
+            strongest.add(Found::of(state.groups.since(from_us), &state.usual), params, &state.usual);
         } else {
             let (windows, all) = windows_holding(seat.payments, time_us, window_us, seat.bounds);
             if !all {
                 seat.reached.mark(Bound::WindowsJudged);
             }
             for (categories, groups) in windows {
-                judge(state, categories, &mut groups.iter().copied());
+                state.note_peak(categories);
+                strongest.add(Found::of(groups.into_iter(), &state.usual), params, &state.usual);
             }
         }
-        for (tier, &groups) in most.iter().enumerate().filter(|&(_, &groups)| groups > 0) {
+        for (tier, &groups) in strongest.most.iter().enumerate().filter(|&(_, &groups)| groups > 0) {
             tiers.push(Held { tier, measure: Amount::units(i128::try_from(groups).unwrap_or(i128::MAX)) });
         }
-        strongest
+        strongest.found
     }
 
     fn explain(params: &Params, _: &Payment<'_>, found: &Found, held: Held, out: &mut Explain<'_>) -> Reason {
@@ -344,13 +340,13 @@ impl Detector for CrossMerchant {
 }
 
 impl Found {
-    fn of(groups: &mut dyn Iterator<Item = Group>, usual: &Usual) -> Self {
+    fn of(groups: impl Iterator<Item = Group>, usual: &Usual) -> Self {
         let mut found = Self { usual: usual.breadth, ..Self::default() };
         for group in groups {
             found.groups += 1;
             if !usual.knows(group) {
                 found.novel += 1;
-                // The least number names the group, so that no output follows the order of arrival.
+                // The least name stands for all, so that no output follows the order of arrival.
                 let risk = if is_risk(group) { groups::name(group) } else { None };
                 found.risk = [found.risk, risk].into_iter().flatten().min();
             }
@@ -364,11 +360,28 @@ impl Found {
         let novel = enough && self.novel >= NOVEL_MIN_GROUPS;
         [(RISK_CLASS, (breadth || novel) && self.risk.is_some()), (NOVEL, novel), (BREADTH, breadth)]
     }
+}
 
-    fn join(&mut self, other: &Self) {
-        self.groups = self.groups.max(other.groups);
-        self.novel = self.novel.max(other.novel);
-        self.risk = [self.risk, other.risk].into_iter().flatten().min();
+/// The strongest of the windows that hold a payment: the most groups by tier.
+#[derive(Default)]
+struct Strongest {
+    found: Found,
+    most: [usize; 3],
+}
+
+impl Strongest {
+    fn add(&mut self, found: Found, params: &Params, usual: &Usual) {
+        for (tier, holds) in found.tiers(params, usual.enough) {
+            if let Some(most) = self.most.get_mut(tier).filter(|most| holds && found.groups > **most) {
+                *most = found.groups;
+            }
+        }
+        self.found = Found {
+            groups: self.found.groups.max(found.groups),
+            novel: self.found.novel.max(found.novel),
+            risk: [self.found.risk, found.risk].into_iter().flatten().min(),
+            usual: found.usual,
+        };
     }
 }
 

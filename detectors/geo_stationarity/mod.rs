@@ -258,13 +258,15 @@ impl Detector for GeoStationarity {
             state.note_first(location);
         }
         let Some(home) = configured.or(state.home) else { return Found::default() };
+        let distance_m = distance_m(home, location);
+        let radius_m = params.radius_m();
+        let mut found = Found { distance_m, radius_m, learned_m: 0 };
         state.learned.learn(payment.watermark_us);
-        let learned_m = state.learned.radius_m();
-        let found = Found {
-            distance_m: distance_m(home, location),
-            radius_m: params.radius_m().max(learned_m),
-            learned_m,
-        };
+        if distance_m > radius_m {
+            // Only now can it matter what the agent has learned.
+            found.learned_m = state.learned.radius_m();
+            found.radius_m = radius_m.max(found.learned_m);
+        }
         if found.distance_m > found.radius_m {
             tiers.push(Held { tier: 0, measure: Amount::units(1) });
         } else {

@@ -12,13 +12,11 @@ use crate::screen::Screen;
 
 /// Measures decisions against labels.
 pub(crate) fn run(args: &EvaluateArgs, screen: &Screen) -> Result<(), Failure> {
-    let report = weir_sim::evaluate(opened(&args.decisions)?, opened(&args.labels)?)?;
-    if args.json {
-        screen.print(&serde_json::to_string_pretty(&report)?);
-    } else {
-        screen.print(&report.to_string());
-    }
-    Ok(())
+    let (decisions, labels) = (opened(&args.decisions)?, opened(&args.labels)?);
+    let report = weir_sim::evaluate(decisions, labels).with_context(|| {
+        format!("cannot evaluate {} by {}", args.decisions.display(), args.labels.display())
+    })?;
+    screen.print(&if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })
 }
 
 fn opened(path: &Path) -> anyhow::Result<BufReader<File>> {

@@ -1,6 +1,6 @@
 //! `weir generate`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
@@ -9,13 +9,14 @@ use weir_sim::{Difficulty, Options, generate};
 
 use crate::args::{DifficultyArg, GenerateArgs};
 use crate::failure::Failure;
+use crate::folder;
 use crate::screen::Screen;
 
 /// Writes a labelled stream.
 pub(crate) fn run(args: &GenerateArgs, screen: &Screen) -> Result<(), Failure> {
     let options = options(args);
     options.validate().map_err(|error| Failure::Usage(error.to_string()))?;
-    fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
+    folder::make(&args.out)?;
     let mut transactions = created(&args.out, "transactions.ndjson")?;
     let mut mandates = created(&args.out, "mandates.ndjson")?;
     let mut labels = created(&args.out, "labels.ndjson")?;
@@ -31,8 +32,7 @@ pub(crate) fn run(args: &GenerateArgs, screen: &Screen) -> Result<(), Failure> {
         summary.agents,
         summary.mandates,
         args.out.display()
-    ));
-    Ok(())
+    ))
 }
 
 fn options(args: &GenerateArgs) -> Options {

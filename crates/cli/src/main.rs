@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod evaluate;
 mod failure;
+mod folder;
 mod generate;
 mod replay;
 mod screen;
@@ -25,8 +26,9 @@ fn main() -> ExitCode {
         Command::Evaluate(evaluate) => evaluate::run(evaluate, &screen),
         Command::Check(check) => check::run(check, &screen),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Args::command(), "weir", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "weir", &mut script);
+            screen.print(String::from_utf8_lossy(&script).trim_end())
         }
     };
     match done {

@@ -1,8 +1,8 @@
 //! What a person sees: results on standard output, progress and errors on standard error.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::Failure;
@@ -19,27 +19,30 @@ impl Screen {
     }
 
     /// Prints results, unless told to be quiet.
-    pub(crate) fn say(&self, text: &str) {
-        if !self.quiet {
-            println!("{text}");
-        }
+    pub(crate) fn say(&self, text: &str) -> Result<(), Failure> {
+        if self.quiet { Ok(()) } else { self.print(text) }
     }
 
     /// Prints results that were asked for by name, quiet or not.
-    pub(crate) fn print(&self, text: &str) {
-        println!("{text}");
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            // The reader has seen enough, as `head` has.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written.context("cannot write to the standard output")?),
+        }
     }
 
     /// Prints a warning.
     pub(crate) fn warn(&self, text: &str) {
-        eprintln!("warning: {text}");
+        tell(&format!("warning: {text}"));
     }
 
     /// Prints an error.
     pub(crate) fn error(&self, failure: &Failure) {
         let color =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        eprintln!("{}", failure.render(color));
+        tell(&failure.render(color));
     }
 
     /// A bar over the bytes of a file; drawn only where standard error is a terminal.
@@ -56,4 +59,9 @@ impl Screen {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar
     }
+}
+
+/// Prints a line on standard error; where that fails there is nobody left to tell.
+fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

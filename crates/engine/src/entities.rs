@@ -2,13 +2,12 @@
 //! look-up serves every detector.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use weir_detectors::risk::Measures;
 use weir_detectors::{
-    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Reached, Terms, UseStates, UserStates,
+    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Reached, UseStates, UserStates,
     UserTimeline,
 };
 use weir_events::time::DAY_US;
@@ -54,13 +53,6 @@ pub(crate) struct Current {
     pub(crate) as_of_us: i64,
     pub(crate) measures: Measures,
     pub(crate) composite: Amount,
-}
-
-/// A mandate id that the shard has met, and the mandate's newest state where it is known.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct MandateEntry {
-    pub(crate) mandate_id: Box<str>,
-    pub(crate) terms: Option<Arc<Terms>>,
 }
 
 /// What one user has done under one mandate.
@@ -111,11 +103,6 @@ impl Actions {
         let count =
             |action: Action| self.packed.iter().filter(|&&packed| packed & 3 == action as i64).count();
         Action::ALL.map(|action| count(action) as u64)
-    }
-
-    /// Memory held beyond the struct, in bytes.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.packed.capacity() * size_of::<i64>()
     }
 }
 

@@ -9,6 +9,8 @@ mod entities;
 mod episodes;
 mod intake;
 mod judge;
+mod keyed;
+mod mandates;
 mod profiles;
 mod repeats;
 mod schedule;

@@ -10,16 +10,16 @@ use crate::shard::{Policy, Shard};
 impl Shard {
     /// The risk profile of every agent seen, in no particular order.
     pub fn profiles(&self) -> impl Iterator<Item = RiskProfile> + '_ {
-        (0..u32::try_from(self.agents.len()).unwrap_or(u32::MAX)).map(|at| self.profile_at(at))
+        (0..u32::try_from(self.keyed.agents.len()).unwrap_or(u32::MAX)).map(|at| self.profile_at(at))
     }
 
     /// What the views report of an agent over all history.
     pub(crate) fn lifetime(&self, at: u32) -> Measures {
-        let (agent, params) = (&self.agents[at], &self.policy.config.detectors);
+        let (agent, params) = (&self.keyed.agents[at], &self.policy.config.detectors);
         let states = &agent.states;
         let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let (replay_over, scope) = self.mandate_measures(agent);
-        let collusion = &self.users[agent.user].states.collusion;
+        let collusion = &self.keyed.users[agent.user].states.collusion;
         Measures {
             burst: i64::from(states.burst.peak()),
             replay_over,
@@ -36,8 +36,8 @@ impl Shard {
     fn mandate_measures(&self, agent: &Agent) -> (Amount, u64) {
         let (mut over_amount, mut violations) = (Amount::ZERO, 0);
         for &(ledger_at, place) in &agent.uses {
-            let ledger = &self.ledgers[ledger_at];
-            let Some(terms) = self.mandates[ledger.mandate].terms.as_deref() else { continue };
+            let ledger = &self.keyed.ledgers[ledger_at];
+            let Some(terms) = self.mandates.terms(ledger.mandate) else { continue };
             let Some(usage) = ledger.uses.get(place as usize) else { continue };
             if let Some((_, _, over)) = usage.states.replay.over_cap(terms) {
                 let in_base = self.policy.rates.to_base(over, terms.mandate.currency);
@@ -49,10 +49,10 @@ impl Shard {
     }
 
     fn profile_at(&self, at: u32) -> RiskProfile {
-        let agent = &self.agents[at];
-        let user = &self.users[agent.user];
+        let agent = &self.keyed.agents[at];
+        let user = &self.keyed.users[agent.user];
         let own_uses =
-            agent.uses.iter().filter_map(|&(ledger, place)| self.ledgers[ledger].uses.get(place as usize));
+            agent.uses.iter().filter_map(|&(ledger, place)| self.keyed.ledgers[ledger].uses.get(place as usize));
         let own = agent.episodes.ids().chain(own_uses.flat_map(|usage| usage.episodes.ids()));
         let mut open_episodes: Vec<String> = own.chain(user.episodes.ids()).collect();
         open_episodes.sort_unstable();

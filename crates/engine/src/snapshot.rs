@@ -14,14 +14,15 @@ use arrow::error::ArrowError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_detectors::Terms;
-use weir_detectors::hash::{name_hash, pair_hash};
 use weir_events::Mandate;
 
 use crate::config::Config;
-use crate::entities::{Agent, Ledger, MandateEntry, User};
+use crate::entities::{Agent, Ledger, User};
 use crate::intake::Intake;
+use crate::keyed::Keyed;
+use crate::mandates::MandateEntry;
 use crate::repeats::{Remembered, Repeats};
-use crate::shard::{Shard, ledger_hash};
+use crate::shard::Shard;
 
 /// Rows per record batch.
 pub const ROWS_PER_BATCH: usize = 65_536;
@@ -96,10 +97,10 @@ impl Shard {
     /// # Errors
     /// When Arrow refuses a batch, which means that memory ran out.
     pub fn snapshot(&self, intake: &Intake) -> Result<Tables, ArrowError> {
-        let users: Vec<&User> = self.users.iter().collect();
-        let agents: Vec<&Agent> = self.agents.iter().collect();
+        let users: Vec<&User> = self.keyed.users.iter().collect();
+        let agents: Vec<&Agent> = self.keyed.agents.iter().collect();
         let mandates: Vec<&MandateEntry> = self.mandates.iter().collect();
-        let ledgers: Vec<&Ledger> = self.ledgers.iter().collect();
+        let ledgers: Vec<&Ledger> = self.keyed.ledgers.iter().collect();
         let (remembered, forgotten_before_us) = intake.repeats.remembered();
         let number = |value: u32| u64::from(value);
         Ok(vec![
@@ -163,29 +164,27 @@ impl Shard {
     /// When a table is missing or does not hold what this release writes.
     pub fn restore(config: &Config, seed: u64, tables: &Tables) -> Result<(Self, Intake), RestoreError> {
         let mut shard = Self::new(config, seed);
-        for (row, user) in decoded_rows::<User>(tables, "users")?.into_iter().enumerate() {
-            let user = user.ok_or(RestoreError::Dangling { table: "users", row })?;
-            shard.users.insert(name_hash(user.user_id.as_bytes()), user);
-        }
-        for (row, agent) in decoded_rows::<Agent>(tables, "agents")?.into_iter().enumerate() {
-            let agent = agent.filter(|agent| (agent.user as usize) < shard.users.len());
-            let agent = agent.ok_or(RestoreError::Dangling { table: "agents", row })?;
-            let user_hash = name_hash(shard.users[agent.user].user_id.as_bytes());
-            shard.agents.insert(pair_hash(user_hash, name_hash(agent.agent_id.as_bytes())), agent);
-        }
+        shard.restore_keys(tables)?;
         shard.restore_mandates(tables)?;
-        for (row, ledger) in decoded_rows::<Ledger>(tables, "ledgers")?.into_iter().enumerate() {
-            let whole = |ledger: &Ledger| {
-                (ledger.user as usize) < shard.users.len()
-                    && (ledger.mandate as usize) < shard.mandates.len()
-                    && ledger.uses.iter().all(|usage| (usage.agent as usize) < shard.agents.len())
-            };
-            let ledger = ledger.filter(whole).ok_or(RestoreError::Dangling { table: "ledgers", row })?;
-            shard.ledgers.insert(ledger_hash(ledger.mandate, ledger.user), ledger);
-        }
+        shard.restore_ledgers(tables)?;
         shard.check_references()?;
         let intake = restored_intake(config, seed, tables)?;
         Ok((shard, intake))
+    }
+
+    fn restore_keys(&mut self, tables: &Tables) -> Result<(), RestoreError> {
+        let keyed = &mut self.keyed;
+        for (row, user) in decoded_rows::<User>(tables, "users")?.into_iter().enumerate() {
+            let user = user.ok_or(RestoreError::Dangling { table: "users", row })?;
+            keyed.users.insert(keyed.user_hash(&user.user_id), user);
+        }
+        for (row, agent) in decoded_rows::<Agent>(tables, "agents")?.into_iter().enumerate() {
+            let agent = agent.filter(|agent| (agent.user as usize) < keyed.users.len());
+            let agent = agent.ok_or(RestoreError::Dangling { table: "agents", row })?;
+            let user_hash = keyed.user_hash(&keyed.users[agent.user].user_id);
+            keyed.agents.insert(keyed.agent_hash(&agent.agent_id, user_hash), agent);
+        }
+        Ok(())
     }
 
     fn restore_mandates(&mut self, tables: &Tables) -> Result<(), RestoreError> {
@@ -193,31 +192,41 @@ impl Shard {
             column.value(row).to_owned()
         })?;
         let states = decoded_rows::<Mandate>(tables, "mandates")?;
-        for (mandate_id, state) in ids.into_iter().zip(states) {
-            let hash = name_hash(mandate_id.as_bytes());
-            self.mandates.insert(hash, MandateEntry { mandate_id: mandate_id.into(), terms: None });
-            if let Some(mandate) = state {
-                let mandate_id = mandate.mandate_id.clone();
-                let terms = Arc::new(Terms::new(mandate, &self.policy.categories));
-                // The entry was inserted above, so no bound can be met.
-                let _ = self.apply_mandate(&mandate_id, Some(terms));
-            }
+        for (row, (mandate_id, state)) in ids.into_iter().zip(states).enumerate() {
+            let terms = state.map(|mandate| Arc::new(Terms::new(mandate, &self.policy.categories)));
+            let applied = self.mandates.apply(&mandate_id, terms);
+            applied.map_err(|_| RestoreError::Dangling { table: "mandates", row })?;
+        }
+        Ok(())
+    }
+
+    fn restore_ledgers(&mut self, tables: &Tables) -> Result<(), RestoreError> {
+        let (keyed, mandates) = (&mut self.keyed, &self.mandates);
+        for (row, ledger) in decoded_rows::<Ledger>(tables, "ledgers")?.into_iter().enumerate() {
+            let whole = |ledger: &Ledger| {
+                (ledger.user as usize) < keyed.users.len()
+                    && (ledger.mandate as usize) < mandates.len()
+                    && ledger.uses.iter().all(|usage| (usage.agent as usize) < keyed.agents.len())
+            };
+            let ledger = ledger.filter(whole).ok_or(RestoreError::Dangling { table: "ledgers", row })?;
+            keyed.ledgers.insert(Keyed::ledger_hash(ledger.mandate, ledger.user), ledger);
         }
         Ok(())
     }
 
     fn check_references(&self) -> Result<(), RestoreError> {
+        let keyed = &self.keyed;
         let in_ledgers = |agent: &Agent| {
             agent.uses.iter().all(|&(ledger, place)| {
-                let known = (ledger as usize) < self.ledgers.len();
-                known && (place as usize) < self.ledgers[ledger].uses.len()
+                let known = (ledger as usize) < keyed.ledgers.len();
+                known && (place as usize) < keyed.ledgers[ledger].uses.len()
             })
         };
-        let in_agents = |user: &User| user.agents.iter().all(|&agent| (agent as usize) < self.agents.len());
-        if let Some(row) = self.agents.iter().position(|agent| !in_ledgers(agent)) {
+        let in_agents = |user: &User| user.agents.iter().all(|&agent| (agent as usize) < keyed.agents.len());
+        if let Some(row) = keyed.agents.iter().position(|agent| !in_ledgers(agent)) {
             return Err(RestoreError::Dangling { table: "agents", row });
         }
-        match self.users.iter().position(|user| !in_agents(user)) {
+        match keyed.users.iter().position(|user| !in_agents(user)) {
             Some(row) => Err(RestoreError::Dangling { table: "users", row }),
             None => Ok(()),
         }

@@ -1,7 +1,9 @@
 //! Entities by key: a dense vector of them and a table of hashes to find them.
 
+use std::hash::{BuildHasher, Hasher};
 use std::ops::{Index, IndexMut};
 
+use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
 /// Mixes a name's fixed hash with the seed of this process, so that nobody who has read the code
@@ -11,6 +13,13 @@ pub(crate) fn spread(hash: u64, seed: u64) -> u64 {
     #[allow(clippy::cast_possible_truncation, reason = "both halves are folded together")]
     let folded = (product >> 64) as u64 ^ product as u64;
     folded
+}
+
+/// Hash of a key for look-ups alone: keyed with the process's seed, and never kept in state.
+pub(crate) fn seeded(seed: u64, key: &str) -> u64 {
+    let mut hasher = FixedState::with_seed(seed).build_hasher();
+    hasher.write(key.as_bytes());
+    hasher.finish()
 }
 
 /// Entities with dense numbers, found by hash and equality.

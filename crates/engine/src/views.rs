@@ -42,31 +42,32 @@ impl Shard {
     pub fn incomplete(&self) -> impl Iterator<Item = (Option<&str>, &str)> + '_ {
         let touched =
             |reached: weir_detectors::Reached| reached.iter().any(weir_detectors::Bound::touches_views);
-        let agents = self.agents.iter().filter(move |agent| touched(agent.reached));
-        let users = self.users.iter().filter(move |user| touched(user.reached));
-        let agents = agents.map(|agent| (Some(&*agent.agent_id), &*self.users[agent.user].user_id));
+        let agents = self.keyed.agents.iter().filter(move |agent| touched(agent.reached));
+        let users = self.keyed.users.iter().filter(move |user| touched(user.reached));
+        let agents = agents.map(|agent| (Some(&*agent.agent_id), &*self.keyed.users[agent.user].user_id));
         agents.chain(users.map(|user| (None, &*user.user_id)))
     }
 
     fn agent_rows(&self, row: impl Fn(&Agent, &str, &str) -> Option<Row>) -> Vec<Row> {
         let rows = self
+            .keyed
             .agents
             .iter()
-            .filter_map(|agent| row(agent, &agent.agent_id, &self.users[agent.user].user_id));
+            .filter_map(|agent| row(agent, &agent.agent_id, &self.keyed.users[agent.user].user_id));
         rows.collect()
     }
 
     fn replay_rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for ledger in self.ledgers.iter() {
-            let entry = &self.mandates[ledger.mandate];
+        for ledger in self.keyed.ledgers.iter() {
+            let entry = self.mandates.entry(ledger.mandate);
             let Some(terms) = entry.terms.as_deref() else { continue };
             for usage in &ledger.uses {
                 let Some((uses, spend, over)) = usage.states.replay.over_cap(terms) else { continue };
                 rows.push(vec![
                     Value::Text(entry.mandate_id.to_string()),
-                    Value::Text(self.agents[usage.agent].agent_id.to_string()),
-                    Value::Text(self.users[ledger.user].user_id.to_string()),
+                    Value::Text(self.keyed.agents[usage.agent].agent_id.to_string()),
+                    Value::Text(self.keyed.users[ledger.user].user_id.to_string()),
                     Value::Decimal(terms.mandate.max_amount.unwrap_or_default()),
                     Value::Int(i64::try_from(uses).unwrap_or(i64::MAX)),
                     Value::Decimal(spend),
@@ -80,9 +81,9 @@ impl Shard {
     fn collusion_rows(&self) -> Vec<Row> {
         let params = &self.policy.config.detectors.collusion;
         let id_of = |user: &crate::entities::User, number: u32| {
-            user.agents.get(number as usize).map(|&at| self.agents[at].agent_id.clone()).unwrap_or_default()
+            user.agents.get(number as usize).map(|&at| self.keyed.agents[at].agent_id.clone()).unwrap_or_default()
         };
-        let rows = self.users.iter().flat_map(|user| {
+        let rows = self.keyed.users.iter().flat_map(|user| {
             user.states.collusion.reported(params).map(move |total| {
                 let (a, b) = total.agents;
                 collusion::row(&user.user_id, &id_of(user, a), &id_of(user, b), total)
@@ -93,9 +94,9 @@ impl Shard {
 
     fn risk_rows(&self) -> Vec<Row> {
         let weights = &self.policy.config.risk.weights;
-        let agents = (0..).zip(self.agents.iter());
+        let agents = (0..).zip(self.keyed.agents.iter());
         let rows = agents.map(|(at, agent)| {
-            self.lifetime(at).row(&agent.agent_id, &self.users[agent.user].user_id, weights)
+            self.lifetime(at).row(&agent.agent_id, &self.keyed.users[agent.user].user_id, weights)
         });
         rows.collect()
     }

@@ -1,6 +1,6 @@
 //! The files that a replay reads.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use weir_engine::Config;
 use weir_events::MandateRecord;
@@ -35,6 +35,18 @@ pub(super) fn transactions(args: &ReplayArgs) -> Result<Box<dyn Records>, Failur
     Ok(Box::new(SortedReader::new(reader, &args.transactions.display().to_string(), options)?))
 }
 
+/// Opens the mandates, where there are any.
+pub(super) fn mandates(args: &ReplayArgs) -> Result<MandatesFile, Failure> {
+    let open = |path: &PathBuf| -> Result<_, Failure> {
+        Ok((RecordReader::open(path, options(MANDATE_COLUMNS))?, path.display().to_string()))
+    };
+    Ok(MandatesFile(args.mandates.as_ref().map(open).transpose()?))
+}
+
+/// The mandates before they are read: the file and its name.
+#[derive(Debug)]
+pub(super) struct MandatesFile(Option<(RecordReader, String)>);
+
 /// The mandates read whole, and what was wrong with others.
 #[derive(Debug, Default)]
 pub(super) struct Mandates {
@@ -44,27 +56,26 @@ pub(super) struct Mandates {
     pub(super) faults: Vec<Fault>,
 }
 
-/// Reads the mandates; what cannot be used goes to the rejects.
-pub(super) fn mandates(args: &ReplayArgs, config: &Config, output: &mut Output) -> Result<Mandates, Failure> {
-    let mut mandates = Mandates::default();
-    let Some(path) = &args.mandates else { return Ok(mandates) };
-    let mut reader = RecordReader::open(path, options(MANDATE_COLUMNS))?;
-    let file = path.display().to_string();
-    let mut block = Block::default();
-    while reader.next_block(&mut block)? {
-        for (line, text) in block.iter() {
-            match parse_mandate(text, config.base_currency.0) {
-                Ok(record) if line.oversized.is_none() => mandates.records.push(record),
-                parsed => {
-                    let fault = parsed.err();
-                    let reject = rejected(line, text, fault, &file);
-                    output.reject(&reject)?;
-                    mandates.faults.push(reject.fault);
+impl MandatesFile {
+    /// Reads the mandates; what cannot be used goes to the rejects.
+    pub(super) fn read(self, config: &Config, output: &mut Output) -> Result<Mandates, Failure> {
+        let mut mandates = Mandates::default();
+        let Some((mut reader, file)) = self.0 else { return Ok(mandates) };
+        let mut block = Block::default();
+        while reader.next_block(&mut block)? {
+            for (line, text) in block.iter() {
+                match parse_mandate(text, config.base_currency.0) {
+                    Ok(record) if line.oversized.is_none() => mandates.records.push(record),
+                    parsed => {
+                        let reject = rejected(line, text, parsed.err(), &file);
+                        output.reject(&reject)?;
+                        mandates.faults.push(reject.fault);
+                    }
                 }
             }
         }
+        Ok(mandates)
     }
-    Ok(mandates)
 }
 
 /// The reject of a line that could not be used; an oversized one has no text left to find fault with.

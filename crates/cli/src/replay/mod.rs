@@ -37,9 +37,11 @@ pub(crate) fn run(args: &ReplayArgs, screen: &Screen) -> Result<(), Failure> {
         args.max_lateness.iter().map(|span| Override::flag("--max-lateness", "time.max_lateness", span));
     let config = configured(&args.config, lateness.collect())?.engine;
     let begun = Instant::now();
+    // Both inputs are opened before anything is written: a slip in a path costs no earlier output.
     let mut transactions = inputs::transactions(args)?;
+    let mandates = inputs::mandates(args)?;
     let mut output = Output::create(&args.out, args.format)?;
-    let mandates = inputs::mandates(args, &config, &mut output)?;
+    let mandates = mandates.read(&config, &mut output)?;
 
     let mut pipeline =
         Pipeline::new(&config, usize::from(args.threads), args.transactions.display().to_string(), mandates)?;
@@ -67,7 +69,7 @@ pub(crate) fn run(args: &ReplayArgs, screen: &Screen) -> Result<(), Failure> {
     finished.summary.verified = args.verify.then_some(differences.is_empty());
     output.finish(&finished.summary).with_context(|| format!("cannot finish {}", args.out.display()))?;
 
-    screen.say(&finished.summary.table());
+    screen.say(&finished.summary.table())?;
     verdict(args, &finished.summary, differences, screen)
 }
 
@@ -84,11 +86,11 @@ fn verdict(
     }
     let transactions = &summary.transactions;
     let rejects = transactions.rejects + summary.mandates.rejects;
+    let rejects_file = args.out.join(format!("rejects.{}", output::extension(args.format)));
     if args.strict && rejects > 0 {
         return Err(anyhow::anyhow!(
-            "{rejects} records were rejected; see rejects.{} in {} for each one's fault",
-            output::extension(args.format),
-            args.out.display()
+            "rejected records: {rejects}; the output is whole, and {} names each one's fault",
+            rejects_file.display()
         )
         .into());
     }
@@ -101,11 +103,14 @@ fn verdict(
         )
         .into());
     }
-    if rejects > 0 {
+    if transactions.records == 0 {
         screen.warn(&format!(
-            "{rejects} records were rejected; {} tells why",
-            args.out.join("rejects").display()
+            "{} holds no record; check that it is the right file and whole",
+            args.transactions.display()
         ));
+    }
+    if rejects > 0 {
+        screen.warn(&format!("rejected records: {rejects}; {} tells why", rejects_file.display()));
     }
     Ok(())
 }

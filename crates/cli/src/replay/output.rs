@@ -59,14 +59,7 @@ impl Output {
     /// output.
     pub(super) fn create(folder: &Path, format: Format) -> Result<Self, Failure> {
         let shown = folder.display();
-        match fs::metadata(folder) {
-            Ok(found) if !found.is_dir() => {
-                return Err(Failure::Usage(format!("{shown} is a file; --out wants a directory")));
-            }
-            _ => {
-                fs::create_dir_all(folder).with_context(|| format!("cannot create the directory {shown}"))?
-            }
-        }
+        crate::folder::make(folder)?;
         if let Some(stranger) =
             stranger(folder).with_context(|| format!("cannot read the directory {shown}"))?
         {
@@ -76,8 +69,9 @@ impl Output {
         }
         let partial = folder.join(PARTIAL);
         let begin = || -> io::Result<()> {
-            // From here on the directory is no whole replay any more.
-            remove(&folder.join(SUMMARY))?;
+            // What an earlier replay left could be taken for this one's, should this one be interrupted.
+            // Its summary goes first.
+            outputs().try_for_each(|name| remove(&folder.join(name)))?;
             remove(&partial)?;
             fs::create_dir(&partial)?;
             fs::create_dir(partial.join(VIEWS_FOLDER))
@@ -136,11 +130,9 @@ impl Output {
             file.finish()?;
         }
         let (folder, partial) = (self.folder.clone(), self.partial());
-        fs::write(partial.join(SUMMARY), serde_json::to_vec_pretty(summary)?)?;
-        for name in outputs() {
-            remove(&folder.join(name))?;
-        }
-        for name in outputs().filter(|name| name != SUMMARY).chain([SUMMARY.to_owned()]) {
+        fs::write(partial.join(SUMMARY), serde_json::to_vec_pretty(summary)?)
+            .context("cannot write summary.json")?;
+        for name in outputs().skip(1).chain([SUMMARY.to_owned()]) {
             let from = partial.join(&name);
             if from.exists() {
                 fs::rename(&from, folder.join(&name))
@@ -167,10 +159,10 @@ impl Drop for Output {
     }
 }
 
-/// Names that a replay gives, in either format.
+/// Names that a replay gives, in either format, the summary first.
 fn outputs() -> impl Iterator<Item = String> {
     let records = RECORDS.iter().flat_map(|(name, _)| [format!("{name}.ndjson"), format!("{name}.parquet")]);
-    records.chain([VIEWS_FOLDER.to_owned(), SUMMARY.to_owned()])
+    [SUMMARY.to_owned(), VIEWS_FOLDER.to_owned()].into_iter().chain(records)
 }
 
 /// The first thing in `folder` that no replay has written.

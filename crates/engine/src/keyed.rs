@@ -1,0 +1,312 @@
+//! Finding the entities of a transaction, and what happens to them with it.
+
+use weir_detectors::hash::pair_hash;
+use weir_detectors::replay::Replay;
+use weir_detectors::risk::Measures;
+use weir_detectors::timeline::{AgentPayment, UserPayment};
+use weir_detectors::{
+    Bound, Bounds, Entities, EpisodeKey, Outcome, Payment, TABLE, observe_all, settle_all,
+};
+use weir_events::decision::MandateStanding;
+use weir_events::{Alert, Amount, MandateStatus, Transaction, Verdict};
+
+use crate::entities::{Agent, Current, Ledger, Use, User};
+use crate::episodes::Raised;
+use crate::judge::Bench;
+use crate::shard::{BoundReached, Policy};
+use crate::table::{Table, seeded};
+
+/// Users, agents and ledgers.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyed {
+    pub(crate) users: Table<User>,
+    pub(crate) agents: Table<Agent>,
+    pub(crate) ledgers: Table<Ledger>,
+    seed: u64,
+}
+
+/// Numbers of the entities of one transaction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places {
+    user: u32,
+    agent: u32,
+    ledger: Option<u32>,
+    /// Place of the agent's use in the ledger.
+    usage: Option<u32>,
+}
+
+impl Keyed {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { users: Table::new(seed), agents: Table::new(seed), ledgers: Table::new(seed), seed }
+    }
+
+    /// Finds the entities of a transaction under the mandate with this number, and makes those that
+    /// are new.
+    pub(crate) fn places(
+        &mut self,
+        tx: &Transaction<'_>,
+        mandate: Option<u32>,
+        bounds: &Bounds,
+    ) -> Result<Places, BoundReached> {
+        let user_hash = seeded(self.seed, &tx.user_id);
+        let user = self.users.find(user_hash, |user| *user.user_id == *tx.user_id);
+        let agent_hash = self.agent_hash(&tx.agent_id, user_hash);
+        let agent = user.and_then(|user| {
+            self.agents.find(agent_hash, |agent| agent.user == user && *agent.agent_id == *tx.agent_id)
+        });
+        let max = bounds.agents_max;
+        if agent.is_none() && self.agents.len() >= max {
+            return Err(BoundReached { bound: Bound::Agents, max });
+        }
+        let user = user.unwrap_or_else(|| {
+            let user_id = tx.user_id.as_ref().into();
+            self.users.insert(user_hash, User { user_id, ..User::default() })
+        });
+        let agent = agent.unwrap_or_else(|| {
+            let known = &mut self.users[user].agents;
+            let number = u32::try_from(known.len()).unwrap_or(u32::MAX);
+            let agent_id = tx.agent_id.as_ref().into();
+            let at = self.agents.insert(agent_hash, Agent { agent_id, user, number, ..Agent::default() });
+            known.push(at);
+            at
+        });
+        let ledger = mandate.map(|mandate| self.ledger(mandate, user));
+        let usage = ledger.and_then(|ledger| self.usage(ledger, agent, bounds));
+        Ok(Places { user, agent, ledger, usage })
+    }
+
+    /// The entities at these places.
+    pub(crate) fn hold(&mut self, places: Places) -> Held<'_> {
+        Held {
+            agent: &mut self.agents[places.agent],
+            user: &mut self.users[places.user],
+            ledger: places.ledger.map(|at| &mut self.ledgers[at]),
+            place: places.usage.map(|place| place as usize),
+        }
+    }
+
+    /// Hashes by which the tables find a restored entity again.
+    pub(crate) fn user_hash(&self, user_id: &str) -> u64 {
+        seeded(self.seed, user_id)
+    }
+
+    pub(crate) fn agent_hash(&self, agent_id: &str, user_hash: u64) -> u64 {
+        pair_hash(user_hash, seeded(self.seed, agent_id))
+    }
+
+    pub(crate) fn ledger_hash(mandate: u32, user: u32) -> u64 {
+        u64::from(mandate) << 32 | u64::from(user)
+    }
+
+    fn ledger(&mut self, mandate: u32, user: u32) -> u32 {
+        let hash = Self::ledger_hash(mandate, user);
+        let known = self.ledgers.find(hash, |ledger| ledger.mandate == mandate && ledger.user == user);
+        known.unwrap_or_else(|| self.ledgers.insert(hash, Ledger { mandate, user, ..Ledger::default() }))
+    }
+
+    fn usage(&mut self, ledger_at: u32, agent_at: u32, bounds: &Bounds) -> Option<u32> {
+        let ledger = &mut self.ledgers[ledger_at];
+        let place = match ledger.uses.iter().position(|usage| usage.agent == agent_at) {
+            Some(place) => place,
+            None if ledger.uses.len() >= bounds.ledger_agents_max => {
+                self.agents[agent_at].reached.mark(Bound::LedgerAgents);
+                return None;
+            }
+            None => {
+                ledger.uses.push(Use { agent: agent_at, ..Use::default() });
+                let place = ledger.uses.len() - 1;
+                let number = u32::try_from(place).unwrap_or(u32::MAX);
+                self.agents[agent_at].uses.push((ledger_at, number));
+                place
+            }
+        };
+        u32::try_from(place).ok()
+    }
+}
+
+/// The entities of one transaction, found once.
+pub(crate) struct Held<'a> {
+    pub(crate) agent: &'a mut Agent,
+    user: &'a mut User,
+    ledger: Option<&'a mut Ledger>,
+    /// Place of the agent's use in the ledger.
+    place: Option<usize>,
+}
+
+impl Held<'_> {
+    fn usage(&mut self) -> Option<&mut Use> {
+        self.ledger.as_deref_mut()?.uses.get_mut(self.place?)
+    }
+
+    /// Counts the payment for its agent, and puts it into the timelines unless it is late.
+    pub(crate) fn take_in(&mut self, payment: &Payment<'_>, policy: &Policy) -> Option<usize> {
+        let (agent, user) = (&mut *self.agent, &mut *self.user);
+        let time_us = payment.time_us;
+        agent.first_seen_us = if agent.payments_seen == 0 { time_us } else { agent.first_seen_us.min(time_us) };
+        agent.payments_seen += 1;
+        if payment.late {
+            return None;
+        }
+        let bounds = &policy.config.bounds;
+        agent.payments.evict_before(payment.watermark_us - policy.agent_span_us);
+        let at = agent.payments.insert(AgentPayment {
+            time_us,
+            equal_key: payment.equal_key(),
+            category: payment.category,
+            group: payment.group,
+        });
+        let before = agent.payments.len();
+        if agent.payments.shrink_to(bounds.agent_payments_max) {
+            agent.reached.mark(Bound::AgentPayments);
+        }
+        user.payments.evict_before(payment.watermark_us - policy.user_span_us);
+        user.payments.insert(UserPayment::new(time_us, payment.agent, payment.base_amount));
+        if user.payments.shrink_to(bounds.user_payments_max) {
+            user.reached.mark(Bound::UserPayments);
+        }
+        at.checked_sub(before - agent.payments.len())
+    }
+
+    /// Closes the episodes that this payment finds ended.
+    pub(crate) fn close_episodes(&mut self, time_us: i64, policy: &Policy, alerts: &mut Vec<Alert>) {
+        let windows_us = &policy.windows_us;
+        let (agent, user) = (&mut *self.agent, &mut *self.user);
+        user.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
+        agent.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
+        let usage = self.ledger.as_deref_mut().zip(self.place).and_then(|(ledger, place)| ledger.uses.get_mut(place));
+        if let Some(usage) = usage {
+            usage.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
+        }
+    }
+
+    /// How the presented mandate stands before the payment.
+    pub(crate) fn standing(&self, payment: &Payment<'_>) -> Option<MandateStanding> {
+        let terms = payment.mandate?;
+        let ledger = &self.ledger.as_deref()?.states.replay;
+        Some(MandateStanding {
+            status: terms.mandate.status,
+            max_amount: terms.mandate.max_amount,
+            spent_before: Replay::spent_before(ledger, terms, payment.time_us),
+        })
+    }
+
+    /// Lets the detectors observe; returns the measure of each one's signal.
+    pub(crate) fn observe(
+        &mut self,
+        payment: &Payment<'_>,
+        policy: &Policy,
+        verdict: &mut Verdict,
+    ) -> [Amount; TABLE.len()] {
+        let mut bench = Bench { policies: &policy.tiers, verdict, measures: [Amount::ZERO; TABLE.len()] };
+        self.with_entities(policy, |on| observe_all(&policy.config.detectors, payment, on, &mut bench));
+        bench.measures
+    }
+
+    /// Tells the detectors what was decided.
+    pub(crate) fn learn(&mut self, payment: &Payment<'_>, policy: &Policy, verdict: &Verdict) {
+        let outcome = Outcome { action: verdict.action, verdict };
+        self.with_entities(policy, |on| settle_all(&policy.config.detectors, payment, on, &outcome));
+    }
+
+    /// Hands the states to `work`, and keeps the bounds it reached.
+    fn with_entities(&mut self, policy: &Policy, work: impl FnOnce(&mut Entities<'_>)) {
+        let (agent, user) = (&mut *self.agent, &mut *self.user);
+        let (ledger, usage) = match self.ledger.as_deref_mut() {
+            Some(ledger) => {
+                let usage = self.place.and_then(|place| ledger.uses.get_mut(place));
+                (Some(&mut ledger.states), usage.map(|usage| &mut usage.states))
+            }
+            None => (None, None),
+        };
+        let mut reached = agent.reached.and(user.reached);
+        work(&mut Entities {
+            agent: &mut agent.states,
+            user: &mut user.states,
+            ledger,
+            usage,
+            payments: &agent.payments,
+            user_payments: &user.payments,
+            bounds: &policy.config.bounds,
+            reached: &mut reached,
+        });
+        if reached.any() {
+            for bound in reached.iter() {
+                let of = if bound.is_of_user() { &mut user.reached } else { &mut agent.reached };
+                of.mark(bound);
+            }
+        }
+    }
+
+    /// Adds the signals to their episodes.
+    pub(crate) fn tell_episodes(
+        &mut self,
+        payment: &Payment<'_>,
+        verdict: &mut Verdict,
+        alerts: &mut Vec<Alert>,
+    ) {
+        if verdict.signals.is_empty() {
+            return;
+        }
+        let tx = payment.tx;
+        let raised = Raised {
+            tx_id: &tx.tx_id,
+            agent_id: &tx.agent_id,
+            user_id: &tx.user_id,
+            mandate_id: tx.mandate_id.as_deref(),
+            time_us: payment.time_us,
+            amount: payment.base_amount,
+            pausable: payment.held().is_some_and(|terms| terms.mandate.status == MandateStatus::Active),
+        };
+        let mut signals = std::mem::take(&mut verdict.signals);
+        for signal in &mut signals {
+            let Some(entry) = TABLE.get(usize::from(signal.rank)) else { continue };
+            let episodes = match entry.episode {
+                EpisodeKey::Agent => Some(&mut self.agent.episodes),
+                EpisodeKey::User => Some(&mut self.user.episodes),
+                EpisodeKey::Use => self.usage().map(|usage| &mut usage.episodes),
+            };
+            let Some(episodes) = episodes else { continue };
+            let detector = u8::try_from(signal.rank).unwrap_or(u8::MAX);
+            let first_tx = episodes.add(detector, signal, &raised, alerts);
+            signal.episode = verdict.store(first_tx);
+        }
+        verdict.signals = signals;
+    }
+
+    /// Keeps what the risk profile tells of the decision.
+    pub(crate) fn note_decision(
+        &mut self,
+        payment: &Payment<'_>,
+        policy: &Policy,
+        verdict: &Verdict,
+        measures: &[Amount; TABLE.len()],
+    ) {
+        let (agent, time_us) = (&mut *self.agent, payment.time_us);
+        agent.actions.add(time_us, verdict.action, &policy.config.bounds, &mut agent.reached);
+        if agent.payments_seen == 1 || time_us >= agent.current.as_of_us {
+            agent.current = Current {
+                as_of_us: time_us,
+                measures: if verdict.signals.is_empty() { Measures::default() } else { present(measures) },
+                composite: verdict.composite,
+            };
+        }
+    }
+}
+
+/// The measures of the signals, by the names they have in a risk profile.
+fn present(measures: &[Amount; TABLE.len()]) -> Measures {
+    let of = |name: &str| {
+        let at = TABLE.iter().position(|entry| entry.name == name);
+        at.and_then(|at| measures.get(at)).copied().unwrap_or_default()
+    };
+    let whole = |name: &str| i64::try_from(of(name).0 / Amount::units(1).0).unwrap_or(i64::MAX);
+    Measures {
+        burst: whole("burst"),
+        replay_over: of("replay"),
+        scope: whole("scope"),
+        collusion: whole("collusion"),
+        cross_merchant: whole("cross_merchant"),
+        cadence: whole("cadence"),
+        geo: whole("geo_stationarity"),
+    }
+}

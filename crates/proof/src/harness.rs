@@ -1,0 +1,253 @@
+//! A stream through codec, intake and shards, one record at a time.
+
+use std::collections::BTreeSet;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use weir_detectors::Bound;
+use weir_detectors::hash::name_hash;
+use weir_detectors::risk::VIEWS;
+use weir_engine::{
+    Admission, BoundReached, Config, Intake, RestoreError, Schedule, Shard, Tables, TransactionViews,
+    rows_sorted,
+};
+use weir_events::codec::{parse_mandate, parse_transaction};
+use weir_events::view::{Row, View};
+use weir_events::{Alert, Decision, Mandate, MandateRecord, RejectCode, RiskProfile, Verdict};
+
+use crate::Stream;
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// Its decision, as JSON.
+    Decision {
+        /// The decision record.
+        json: String,
+        /// Whether it counted as late.
+        late: bool,
+    },
+    /// Dropped.
+    Duplicate,
+    /// Not usable.
+    Reject(RejectCode),
+}
+
+/// What one record led to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What became of it.
+    pub told: Told,
+    /// What its episodes told.
+    pub alerts: Vec<Alert>,
+}
+
+impl Step {
+    /// The decision record, if there is one.
+    #[must_use]
+    pub fn decision(&self) -> Option<&str> {
+        match &self.told {
+            Told::Decision { json, .. } => Some(json),
+            _ => None,
+        }
+    }
+}
+
+/// What a stream has come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct End {
+    /// Rows by view, each in its order. The two views with a row per transaction cover what was decided
+    /// since the start of this [`Weir`].
+    pub views: Vec<(&'static str, Vec<Row>)>,
+    /// The risk profile of every agent, sorted.
+    pub profiles: Vec<RiskProfile>,
+    /// Agents, and users (without an agent), whose rows may be incomplete.
+    pub incomplete: BTreeSet<(Option<String>, String)>,
+    /// Bounds that were reached, with the number of keys.
+    pub reached: Vec<(Bound, u64)>,
+}
+
+/// Intake, schedule of mandates and shards of one stream.
+#[derive(Debug)]
+pub struct Weir {
+    config: Config,
+    digest: String,
+    intake: Intake,
+    schedule: Schedule,
+    shards: Vec<Shard>,
+    views: TransactionViews,
+    scope_rows: Vec<Row>,
+    window_rows: Vec<Row>,
+    verdict: Verdict,
+    /// Mandate records that could not be read.
+    pub mandate_rejects: usize,
+}
+
+impl Weir {
+    /// Before the first transaction. `seed` spreads the hash tables, so that two runs with different
+    /// seeds show whether anything printed follows their order.
+    ///
+    /// # Errors
+    /// When there are more mandates than the configuration allows.
+    pub fn new(
+        config: &Config,
+        mandates: &[impl AsRef<[u8]>],
+        shards: usize,
+        seed: u64,
+    ) -> Result<Self, BoundReached> {
+        let mut weir = Self::without_mandates(config, shards, seed);
+        let parsed = mandates.iter().map(|line| parse_mandate(line.as_ref(), config.base_currency.0));
+        let records: Vec<MandateRecord> = parsed.filter_map(Result::ok).collect();
+        weir.mandate_rejects = mandates.len() - records.len();
+        weir.views = TransactionViews::new(&weir.shards[0], &records);
+        records.into_iter().for_each(|record| weir.schedule.add(record));
+        for record in weir.schedule.take_due(None) {
+            weir.apply(&record)?;
+        }
+        Ok(weir)
+    }
+
+    fn without_mandates(config: &Config, shards: usize, seed: u64) -> Self {
+        let shards: Vec<Shard> = (0..shards).map(|_| Shard::new(config, seed)).collect();
+        Self {
+            config: config.clone(),
+            digest: config.digest(),
+            intake: Intake::new(config, seed),
+            schedule: Schedule::default(),
+            views: TransactionViews::new(&shards[0], []),
+            shards,
+            scope_rows: Vec::new(),
+            window_rows: Vec::new(),
+            verdict: Verdict::default(),
+            mandate_rejects: 0,
+        }
+    }
+
+    /// From a snapshot, as another process would: with the same mandates, of which those that are due are
+    /// in the snapshot already.
+    ///
+    /// # Errors
+    /// When the snapshot cannot be restored.
+    pub fn restored(
+        config: &Config,
+        mandates: &[impl AsRef<[u8]>],
+        tables: &Tables,
+        seed: u64,
+    ) -> Result<Self, RestoreError> {
+        let mut weir = Self::without_mandates(config, 1, seed);
+        let parsed = mandates.iter().map(|line| parse_mandate(line.as_ref(), config.base_currency.0));
+        let records: Vec<MandateRecord> = parsed.filter_map(Result::ok).collect();
+        weir.mandate_rejects = mandates.len() - records.len();
+        weir.views = TransactionViews::new(&weir.shards[0], &records);
+        records.into_iter().for_each(|record| weir.schedule.add(record));
+        let (shard, intake) = Shard::restore(config, seed, tables)?;
+        drop(weir.schedule.take_due(intake.greatest_us()));
+        (weir.shards, weir.intake) = (vec![shard], intake);
+        Ok(weir)
+    }
+
+    /// The state of a single shard and its intake.
+    #[must_use]
+    pub fn snapshot(&self) -> Tables {
+        assert_eq!(self.shards.len(), 1);
+        self.shards[0].snapshot(&self.intake).unwrap()
+    }
+
+    /// The next record of the stream.
+    ///
+    /// # Errors
+    /// When the shard has as many agents or mandates as it may.
+    pub fn step(&mut self, line: &[u8]) -> Result<Step, BoundReached> {
+        let reject = |code| Ok(Step { told: Told::Reject(code), alerts: Vec::new() });
+        let tx = match parse_transaction(line, self.config.base_currency.0) {
+            Ok(tx) => tx,
+            Err(fault) => return reject(fault.code),
+        };
+        let admission = self.intake.admit(&tx);
+        for record in self.schedule.take_due(self.intake.greatest_us()) {
+            self.apply(&record)?;
+        }
+        let stamp = match admission {
+            Admission::New(stamp) => stamp,
+            Admission::Duplicate => return Ok(Step { told: Told::Duplicate, alerts: Vec::new() }),
+            Admission::Rejected(fault) => return reject(fault.code),
+        };
+        let mut alerts = Vec::new();
+        let of_user = usize::try_from(name_hash(tx.user_id.as_bytes()) % self.shards.len() as u64).unwrap();
+        self.shards[of_user].decide(&tx, &stamp, &mut self.verdict, &mut alerts)?;
+        self.scope_rows.extend(self.views.scope_row(&tx));
+        self.window_rows.extend(self.views.window_row(&tx));
+        let decision = Decision { transaction: &tx, verdict: &self.verdict, config_digest: &self.digest };
+        let json = sonic_rs::to_string(&decision).unwrap();
+        Ok(Step { told: Told::Decision { json, late: stamp.late }, alerts })
+    }
+
+    /// Puts a mandate in force, whatever the schedule says.
+    ///
+    /// # Errors
+    /// When there are more mandates than the configuration allows.
+    pub fn apply(&mut self, record: &MandateRecord) -> Result<(), BoundReached> {
+        let terms = self.shards[0].terms(record);
+        for shard in &mut self.shards {
+            shard.apply_mandate(record.mandate_id(), terms.as_ref().map(Arc::clone))?;
+        }
+        Ok(())
+    }
+
+    /// The mandates as they stand in the end.
+    pub fn newest(&self) -> impl Iterator<Item = &Mandate> {
+        self.views.mandates()
+    }
+
+    /// Brings the mandates to their newest state and gives views and profiles.
+    ///
+    /// # Errors
+    /// When there are more mandates than the configuration allows.
+    pub fn end(&mut self) -> Result<End, BoundReached> {
+        for record in self.schedule.take_rest() {
+            self.apply(&record)?;
+        }
+        let views = VIEWS.iter().map(|view| (view.name, self.rows(view))).collect();
+        let mut profiles: Vec<RiskProfile> = self.shards.iter().flat_map(Shard::profiles).collect();
+        profiles.sort_by(|a, b| (&a.agent_id, &a.user_id).cmp(&(&b.agent_id, &b.user_id)));
+        let keys = self.shards.iter().flat_map(Shard::incomplete);
+        let incomplete = keys.map(|(agent, user)| (agent.map(str::to_owned), user.to_owned())).collect();
+        let reached = self.shards.iter().flat_map(Shard::bounds_reached).collect();
+        Ok(End { views, profiles, incomplete, reached })
+    }
+
+    fn rows(&self, view: &View) -> Vec<Row> {
+        let rows = match view.name {
+            "scope" => self.scope_rows.clone(),
+            "replay_window" => self.window_rows.clone(),
+            _ => self.shards.iter().flat_map(|shard| shard.rows(view)).collect(),
+        };
+        rows_sorted(rows, view)
+    }
+}
+
+/// A whole stream: what each record led to, and the engine at its end.
+///
+/// # Panics
+/// When a bound on agents or mandates is met, which the streams never do.
+#[must_use]
+pub fn run(stream: &Stream, shards: usize, seed: u64) -> (Vec<Step>, Weir) {
+    let mut weir = Weir::new(&stream.config, &stream.mandates, shards, seed).unwrap();
+    let steps = stream.transactions.iter().map(|line| weir.step(line.as_bytes()).unwrap()).collect();
+    (steps, weir)
+}
+
+/// A snapshot after it was written to Arrow IPC streams and read from them again.
+#[must_use]
+pub fn serialized(tables: &Tables) -> Tables {
+    let reread = |batches: &Vec<arrow::array::RecordBatch>| {
+        let mut writer = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        let bytes = writer.into_inner().unwrap();
+        let reader = StreamReader::try_new(Cursor::new(bytes), None).unwrap();
+        reader.map(Result::unwrap).collect()
+    };
+    tables.iter().map(|(name, batches)| (*name, reread(batches))).collect()
+}
