@@ -19,7 +19,8 @@ const WARM_SHARE: usize = 2;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let quick = std::env::args().any(|arg| arg == "--quick");
-    let sizes: &[(u64, u64)] = if quick { &[(200_000, 2_000)] } else { &[(1_500_000, 2_000), (4_000_000, 1_000_000)] };
+    let sizes: &[(u64, u64)] =
+        if quick { &[(200_000, 2_000)] } else { &[(1_500_000, 2_000), (4_000_000, 1_000_000)] };
     let mut results = Vec::new();
     for &(transactions, agents) in sizes {
         results.push(measure(transactions, agents)?);
@@ -34,7 +35,11 @@ fn measure(transactions: u64, agents: u64) -> Result<serde_json::Value, Box<dyn 
     let base = config.base_currency.0;
     let records = stream.lines().count() as u64;
     let (parse, parsed_bytes) = per_item(records, || {
-        stream.lines().filter(|line| black_box(parse_transaction(line, base)).is_ok()).map(<[u8]>::len).sum::<usize>()
+        stream
+            .lines()
+            .filter(|line| black_box(parse_transaction(line, base)).is_ok())
+            .map(<[u8]>::len)
+            .sum::<usize>()
     });
     let parsed = stream.parsed();
     let before_bytes = resident_bytes();

@@ -68,3 +68,42 @@ impl Detector for Input {
 fn seconds(us: i64) -> Amount {
     Amount(i128::from(us) * 100)
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_events::{Currency, Rates};
+
+    use super::*;
+    use crate::testing::{LATENESS_US, Pay, Rig, amount, pay, secs};
+
+    /// What a payment gives after one at time 0.
+    fn check(paid: &Pay, expected: &str) {
+        let mut rig = Rig::<Input>::new();
+        rig.pay(&pay(0));
+        assert_eq!(rig.pay(paid), expected, "{paid:?}");
+    }
+
+    #[test]
+    fn late_is_older_than_the_watermark() {
+        check(&pay(-LATENESS_US), "");
+        check(&pay(-LATENESS_US - 1), "late 1");
+        check(&pay(secs(3600)), "");
+    }
+
+    #[test]
+    fn clock_skew_is_more_than_five_minutes_ahead_of_the_record() {
+        check(&pay(LATENESS_US).recorded(0), "");
+        check(&pay(LATENESS_US + 1).recorded(0), "clock_skew 1");
+        check(&pay(-secs(3600)).recorded(0), "late 1");
+        check(&pay(-LATENESS_US - 1).recorded(-2 * LATENESS_US - 2), "clock_skew 1, late 1");
+    }
+
+    #[test]
+    fn a_currency_needs_a_rate() {
+        check(&pay(0).currency("EUR"), "no_rate 1");
+        let mut rated = Rig::<Input>::new();
+        rated.rates = Rates::new(Currency::USD, [(Currency::parse("EUR").unwrap(), amount("1.08"))]);
+        assert_eq!(rated.pay(&pay(0).currency("EUR")), "");
+        assert_eq!(rated.pay(&pay(0).currency("GBP")), "no_rate 1");
+    }
+}

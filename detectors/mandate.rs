@@ -54,3 +54,33 @@ impl Detector for Presence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_events::{Mandate, MandateStatus, Timestamp};
+
+    use super::*;
+    use crate::testing::{Rig, T0_US, mandate, pay};
+
+    #[test]
+    fn what_is_said_of_a_payment_follows_from_what_it_names_and_what_the_agent_holds() {
+        let check = |held: Mandate, names: Option<&'static str>, expected: &str| {
+            let paid = names.map_or(pay(0), |mandate| pay(0).under(mandate));
+            assert_eq!(Rig::<Presence>::new().with(held.clone()).pay(&paid), expected, "{names:?} {held:?}");
+        };
+        let m = || mandate("m");
+        let time = |us: i64| Some(Timestamp(T0_US + us));
+        check(m(), Some("m"), "");
+        check(Mandate { status: MandateStatus::Revoked, ..m() }, Some("m"), "");
+        check(Mandate { agent_id: "b".to_owned(), ..m() }, Some("m"), "");
+        check(m(), Some("n"), "unknown 1");
+        check(m(), None, "omitted 1");
+        check(Mandate { valid_from: time(0), valid_to: time(0), ..m() }, None, "omitted 1");
+        check(Mandate { valid_from: time(1), ..m() }, None, "none 1");
+        check(Mandate { valid_to: time(-1), ..m() }, None, "none 1");
+        check(Mandate { status: MandateStatus::Paused, ..m() }, None, "none 1");
+        check(Mandate { status: MandateStatus::Revoked, ..m() }, None, "none 1");
+        check(Mandate { agent_id: "b".to_owned(), ..m() }, None, "none 1");
+        check(Mandate { user_id: "v".to_owned(), ..m() }, None, "none 1");
+    }
+}

@@ -1,6 +1,6 @@
 //! One accepted transaction as the detectors see it.
 
-use weir_events::{Amount, MandateStatus, Rates, Transaction};
+use weir_events::{Amount, Rates, Transaction};
 
 use crate::Terms;
 use crate::hash::pair_hash;
@@ -34,6 +34,10 @@ pub struct Payment<'a> {
     pub merchant: u64,
     /// The presented mandate, where it is known.
     pub mandate: Option<&'a Terms>,
+    /// The same, if this agent and user hold it.
+    pub held: Option<&'a Terms>,
+    /// The same, if it is also active and in date.
+    pub usable: Option<&'a Terms>,
     /// For a transaction without a mandate: one of the agent's that is active and in date.
     pub omitted: Option<&'a Terms>,
     /// Position of this payment in the agent's timeline; `None` when late.
@@ -41,25 +45,20 @@ pub struct Payment<'a> {
 }
 
 impl<'a> Payment<'a> {
-    /// The presented mandate, if this agent and user hold it.
+    /// Puts the presented mandate, where it is known, to the payment.
     #[must_use]
-    pub fn held(&self) -> Option<&'a Terms> {
-        self.mandate.filter(|terms| terms.held_by(&self.tx.agent_id, &self.tx.user_id))
-    }
-
-    /// The presented mandate, if held, active and in date.
-    #[must_use]
-    pub fn usable(&self) -> Option<&'a Terms> {
-        let usable =
-            |terms: &&Terms| terms.mandate.status == MandateStatus::Active && terms.in_date(self.time_us);
-        self.held().filter(usable)
+    pub fn under(mut self, mandate: Option<&'a Terms>) -> Self {
+        self.mandate = mandate;
+        self.held = mandate.filter(|terms| terms.held_by(&self.tx.agent_id, &self.tx.user_id));
+        self.usable = self.held.filter(|terms| terms.usable_at(self.time_us));
+        self
     }
 
     /// Whether this payment is inside a mandate that binds it: usable, and with a merchant scope, a
     /// category list or a cap.
     #[must_use]
     pub fn bounded(&self) -> bool {
-        self.usable().is_some_and(Terms::binds)
+        self.usable.is_some_and(Terms::binds)
     }
 
     /// Equal for payments that are equal in amount, currency and merchant.
@@ -67,7 +66,10 @@ impl<'a> Payment<'a> {
     pub fn equal_key(&self) -> u64 {
         let [a, b, c] = self.tx.currency.0.map(u64::from);
         let amount = self.tx.amount.0;
-        #[allow(clippy::cast_possible_truncation, reason = "amounts are below 2^77 units, so both halves are used")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "amounts are below 2^77 units, so both halves are used"
+        )]
         let amount = amount as u64 ^ ((amount >> 64) as u64).rotate_left(40);
         pair_hash(self.merchant, amount ^ (a << 56 | b << 48 | c << 40))
     }

@@ -61,7 +61,9 @@ impl<'de> Deserialize<'de> for Weights {
             match weights.0.get_mut(&name) {
                 Some(known) => *known = weight,
                 None => {
-                    return Err(serde::de::Error::custom(format!("`{name}` is not a detector with a weight")));
+                    return Err(serde::de::Error::custom(format!(
+                        "`{name}` is not a detector with a weight"
+                    )));
                 }
             }
         }

@@ -272,15 +272,15 @@ impl<D: Detector> Rig<D> {
         let late = clock_skew || pay.time_us < watermark_us;
 
         let agents_of_user = self.agents.keys().filter(|(user, _)| *user == pay.user).count();
-        let fresh = || (u32::try_from(agents_of_user).unwrap(), D::Agent::default(), AgentTimeline::default());
+        let fresh =
+            || (u32::try_from(agents_of_user).unwrap(), D::Agent::default(), AgentTimeline::default());
         let (number, agent, payments) = self.agents.entry((pay.user, pay.agent)).or_insert_with(fresh);
         let (user, user_payments) =
             self.users.entry(pay.user).or_insert_with(|| (D::User::default(), UserTimeline::default()));
         let usable = |terms: &&Terms| {
-            tx.mandate_id.is_none()
-                && terms.held_by(pay.agent, pay.user)
-                && terms.usable_at(pay.time_us)
+            tx.mandate_id.is_none() && terms.held_by(pay.agent, pay.user) && terms.usable_at(pay.time_us)
         };
+        let category = pay.category.map_or(0, |category| name_hash(category.as_bytes()));
         let mut payment = Payment {
             tx: &tx,
             time_us: pay.time_us,
@@ -291,13 +291,16 @@ impl<D: Detector> Rig<D> {
             rates: &self.rates,
             base_amount: self.rates.to_base(pay.amount, pay.currency),
             agent: *number,
-            group: pay.category.map_or(0, |category| self.groups.group(category)),
-            category: pay.category.map_or(0, |category| name_hash(category.as_bytes())),
+            group: pay.category.map_or(0, |label| self.groups.group(label, category)),
+            category,
             merchant: name_hash(pay.merchant.as_bytes()),
-            mandate: pay.mandate.and_then(|mandate| self.mandates.get(mandate)),
+            mandate: None,
+            held: None,
+            usable: None,
             omitted: self.mandates.values().find(usable),
             at: None,
-        };
+        }
+        .under(pay.mandate.and_then(|mandate| self.mandates.get(mandate)));
         if !late {
             payment.at = Some(take_in(&payment, payments, user_payments));
         }

@@ -11,6 +11,9 @@ pub trait Timed {
     fn time_us(&self) -> i64;
 }
 
+/// Items looked at one by one before a binary search.
+const STEPS_BACK: usize = 8;
+
 /// A ring ordered by time; equal times keep the order of arrival.
 ///
 /// It holds everything from a horizon behind the watermark on. Freeing is lazy and shows nowhere,
@@ -32,10 +35,11 @@ impl<T: Timed + Clone> Timeline<T> {
     /// Puts `item` where it belongs, from the tail, and returns its position.
     pub fn insert(&mut self, item: T) -> usize {
         let time_us = item.time_us();
-        let mut at = self.ring.len();
-        while at > 0 && self.ring.get(at - 1).is_some_and(|earlier| earlier.time_us() > time_us) {
-            at -= 1;
+        if self.is_newest(time_us) {
+            self.ring.push_back(item);
+            return self.ring.len() - 1;
         }
+        let at = self.upper(time_us);
         self.ring.insert(at, item);
         at
     }
@@ -77,7 +81,18 @@ impl<T: Timed + Clone> Timeline<T> {
     /// Position of the first item at or after `time_us`.
     #[must_use]
     pub fn lower(&self, time_us: i64) -> usize {
-        self.ring.partition_point(|item| item.time_us() < time_us)
+        // Windows are mostly short and at the end, so a few steps back from there come first.
+        let mut at = self.ring.len();
+        for item in self.ring.iter().rev().take(STEPS_BACK) {
+            if item.time_us() < time_us {
+                return at;
+            }
+            at -= 1;
+        }
+        match at {
+            0 => 0,
+            _ => self.ring.partition_point(|item| item.time_us() < time_us),
+        }
     }
 
     /// Position behind the last item at or before `time_us`.

@@ -154,7 +154,6 @@ impl State {
 /// What an observation found.
 #[derive(Debug, Default)]
 pub struct Found {
-    count: usize,
     equal: usize,
     pace: usize,
     threshold: usize,
@@ -218,24 +217,34 @@ impl Detector for Burst {
         // Of the windows that hold the payment, the greatest count by tier; one window unless the
         // payment is out of order.
         let mut most = [0_usize; 4];
-        for (judged, end_us) in timeline.window_ends(time_us, window_us).enumerate() {
+        for (judged, end_us) in timeline.window_ends(time_us, window_us.max(PACE_WINDOW_US)).enumerate() {
+            let after_us = end_us - time_us;
             let count = timeline.count(end_us, window_us);
-            state.note_count(end_us, count, params);
+            if after_us <= window_us {
+                state.note_count(end_us, count, params);
+            }
             if judged >= seat.bounds.windows_judged_max {
                 seat.reached.mark(Bound::WindowsJudged);
                 continue;
             }
-            found.count = found.count.max(count);
+            // Each figure only where its window holds the payment and could matter.
+            let in_window = if after_us <= window_us { count } else { 0 };
+            let crowded = window_us < PACE_WINDOW_US || count >= found.pace_threshold;
+            let pace = if after_us <= PACE_WINDOW_US && crowded {
+                timeline.count(end_us, PACE_WINDOW_US)
+            } else {
+                0
+            };
             let equal =
-                if count >= MACHINE_MIN_COUNT { equal_payments(timeline, end_us, window_us) } else { 0 };
-            let pace =
-                if end_us - time_us <= PACE_WINDOW_US { timeline.count(end_us, PACE_WINDOW_US) } else { 0 };
+                if in_window >= MACHINE_MIN_COUNT { equal_payments(timeline, end_us, window_us) } else { 0 };
             let machine = equal >= MACHINE_MIN_EQUAL && equal * 100 >= count * MACHINE_MIN_EQUAL_PERCENT;
             found.equal = if machine { found.equal.max(equal) } else { found.equal };
             found.pace = found.pace.max(pace);
-            for (tier, holds) in
-                [(MACHINE, machine), (PACE, pace >= found.pace_threshold), (rate, count >= found.threshold)]
-            {
+            for (tier, holds) in [
+                (MACHINE, machine),
+                (PACE, pace >= found.pace_threshold),
+                (rate, in_window >= found.threshold),
+            ] {
                 if let Some(most) = most.get_mut(tier).filter(|most| holds && count > **most) {
                     *most = count;
                 }
@@ -333,7 +342,7 @@ impl Detector for Burst {
 
 /// One more than the payments that the mandate's authorized rate makes in `window_us`; 0 without one.
 fn authorized(payment: &Payment<'_>, window_us: i64) -> usize {
-    let rate = payment.usable().and_then(|terms| terms.mandate.authorized_tps);
+    let rate = payment.usable.and_then(|terms| terms.mandate.authorized_tps);
     rate.map_or(0, |tps| {
         let payments = tps.scaled(i128::from(window_us)).0 / Amount::units(i128::from(SECOND_US)).0;
         usize::try_from(payments).unwrap_or(usize::MAX).saturating_add(1)

@@ -95,18 +95,40 @@ impl Gaps {
         U256::from(self.count) * U256::from(self.squares) - sum * sum
     }
 
-    fn is_even(&self, params: &Params) -> bool {
-        let count = U256::from(self.count);
-        let limit = U256::from(params.max_stddev_us());
-        U256::from(self.sum) < U256::from(params.max_mean_us()) * count
-            && self.spread() < limit * limit * count * (count - 1)
+    fn is_short(&self, params: &Params) -> bool {
+        u128::from(self.sum) < u128::from(params.max_mean_us()) * u128::from(self.count)
     }
 
-    /// Whether deviation over mean is at most [`SIGNAL_VARIATION_PERCENT_MAX`].
+    fn is_even(&self, params: &Params) -> bool {
+        let limit = params.max_stddev_us();
+        self.is_short(params) && self.is_even_narrow(limit).unwrap_or_else(|| self.is_even_wide(limit))
+    }
+
+    /// `None` where 128 bits do not suffice, which takes more gaps than the signal looks at.
+    fn is_even_narrow(&self, limit_us: u64) -> Option<bool> {
+        let pairs = u128::from(self.count) * u128::from(self.count - 1);
+        let limit = u128::from(limit_us).pow(2).checked_mul(pairs)?;
+        Some(self.spread_narrow()? < limit)
+    }
+
+    fn is_even_wide(&self, limit_us: u64) -> bool {
+        let (count, limit) = (U256::from(self.count), U256::from(limit_us));
+        self.spread() < limit * limit * count * (count - 1)
+    }
+
+    fn spread_narrow(&self) -> Option<u128> {
+        u128::from(self.count).checked_mul(self.squares)?.checked_sub(u128::from(self.sum).pow(2))
+    }
+
+    /// Whether deviation over mean is at most [`SIGNAL_VARIATION_PERCENT_MAX`]; for the few gaps that
+    /// the signal looks at, whose sums are short.
     fn is_steady(&self) -> bool {
-        let (count, sum) = (U256::from(self.count), U256::from(self.sum));
-        let percent = U256::from(SIGNAL_VARIATION_PERCENT_MAX);
-        self.spread() * count * U256::from(10_000_u32) <= percent * percent * (count - 1) * sum * sum
+        let spread =
+            self.spread_narrow().and_then(|spread| spread.checked_mul(u128::from(self.count) * 10_000));
+        let limit = u128::from(self.sum)
+            .pow(2)
+            .checked_mul(SIGNAL_VARIATION_PERCENT_MAX.pow(2) * u128::from(self.count - 1));
+        spread.zip(limit).is_some_and(|(spread, limit)| spread <= limit)
     }
 
     fn mean_seconds(&self) -> f64 {
@@ -180,12 +202,17 @@ impl State {
         if self.latest_us.len() <= SIGNAL_GAPS_MIN {
             return None;
         }
+        let longest_us = params.max_mean_us().saturating_mul(SIGNAL_GAPS_MAX as u64);
         let (mut gaps, mut regular) = (Gaps::default(), None);
         let latest_first = self.latest_us.iter().rev();
         for (later, earlier) in latest_first.clone().zip(latest_first.skip(1)) {
             let gap = later.abs_diff(*earlier);
             gaps.count += 1;
             gaps.sum += gap;
+            if gaps.sum >= longest_us {
+                // No longer run can have a mean below the limit.
+                break;
+            }
             gaps.squares += u128::from(gap).pow(2);
             let enough = gaps.count >= SIGNAL_GAPS_MIN as u64;
             if enough && gaps.is_even(params) && gaps.is_steady() {

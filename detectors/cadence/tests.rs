@@ -85,13 +85,13 @@ fn fast_random_arrivals_do_not_pass_for_regular() {
 #[test]
 fn any_longer_run_of_the_latest_up_to_twenty_gaps_counts() {
     // One gap of 23.2 s among 20 s: a deviation of 1.01 s over ten gaps, of 0.72 s over twenty.
-    let one_off = |before: i64| swinging(secs(20), 0, before).chain([secs(20) + 3_200_000]).chain([secs(20); 9]);
+    let one_off =
+        |before: i64| swinging(secs(20), 0, before).chain([secs(20) + 3_200_000]).chain([secs(20); 9]);
     check(one_off(0), false, false);
     check(one_off(10), true, true);
     // Off by more, and every run of at most twenty that holds it is uneven; the view forgets nothing.
-    let far_off = |after: i64| {
-        swinging(secs(20), 0, 20).chain([secs(29)]).chain(swinging(secs(20), 0, after))
-    };
+    let far_off =
+        |after: i64| swinging(secs(20), 0, 20).chain([secs(29)]).chain(swinging(secs(20), 0, after));
     check(far_off(0), false, false);
     check(far_off(9), false, false);
     check(far_off(10), true, false);
@@ -159,7 +159,10 @@ fn parameters_are_checked() {
     let check = |params: Params| Cadence::check(&params).map(|(key, _)| key);
     assert_eq!(check(Params::default()), None);
     assert_eq!(check(Params { min_gaps: 1, ..Params::default() }), Some("min_gaps"));
-    assert_eq!(check(Params { max_stddev_seconds: f64::NAN, ..Params::default() }), Some("max_stddev_seconds"));
+    assert_eq!(
+        check(Params { max_stddev_seconds: f64::NAN, ..Params::default() }),
+        Some("max_stddev_seconds")
+    );
     assert_eq!(check(Params { max_mean_seconds: -1.0, ..Params::default() }), Some("max_mean_seconds"));
 }
 

@@ -176,8 +176,8 @@ const RISK_GROUPS: Group = 4;
 /// The groups by label and by code.
 #[derive(Debug, Clone)]
 pub struct GroupMap {
-    /// Labels in order, for binary search.
-    labels: Vec<(&'static str, Group)>,
+    /// Hash of each label with its group, sorted.
+    labels: Vec<(u64, Group)>,
     /// Group of each four-digit code; 0 where no line names it.
     codes: Vec<u8>,
 }
@@ -186,7 +186,7 @@ impl Default for GroupMap {
     fn default() -> Self {
         let (mut labels, mut codes) = (Vec::new(), vec![0; 10_000]);
         for ((_, names, ranges), group) in GROUPS.iter().zip(1_u8..) {
-            labels.extend(names.iter().map(|name| (*name, Group::from(group))));
+            labels.extend(names.iter().map(|name| (name_hash(name.as_bytes()), Group::from(group))));
             for &(from, to) in *ranges {
                 let range = codes.get_mut(usize::from(from)..=usize::from(to));
                 range.into_iter().flatten().for_each(|code| *code = group);
@@ -198,26 +198,31 @@ impl Default for GroupMap {
 }
 
 impl GroupMap {
-    /// The group of a merchant category, as a label or a four-digit code.
+    /// The group of a merchant category, as a label or a four-digit code; `hash` is its
+    /// [`name_hash`].
     #[must_use]
-    pub fn group(&self, category: &str) -> Group {
+    pub fn group(&self, category: &str, hash: u64) -> Group {
         if let Some(code) = code(category) {
             return match self.codes.get(code) {
                 Some(&group) if group > 0 => Group::from(group),
-                _ => of_its_own(category),
+                _ => of_its_own(hash),
             };
         }
-        let label = as_label(category);
-        match self.labels.binary_search_by_key(&&*label, |&(known, _)| known) {
-            Ok(at) => self.labels.get(at).map_or(0, |&(_, group)| group),
-            Err(_) => of_its_own(&label),
+        match as_label(category) {
+            Cow::Borrowed(_) => self.labelled(hash),
+            Cow::Owned(label) => self.labelled(name_hash(label.as_bytes())),
         }
+    }
+
+    fn labelled(&self, hash: u64) -> Group {
+        let at = self.labels.binary_search_by_key(&hash, |&(known, _)| known).ok();
+        at.and_then(|at| self.labels.get(at)).map_or(of_its_own(hash), |&(_, group)| group)
     }
 }
 
 /// A category that no line names; the high bit keeps it apart from the numbers of the list.
-fn of_its_own(label: &str) -> Group {
-    name_hash(label.as_bytes()) | 1 << 63
+fn of_its_own(hash: u64) -> Group {
+    hash | 1 << 63
 }
 
 /// A category as the list writes labels: lower case, words joined by underscores.
@@ -266,14 +271,15 @@ mod tests {
     #[test]
     fn labels_and_codes_of_one_kind_meet() {
         let map = GroupMap::default();
-        let same = |a: &str, b: &str| assert_eq!(map.group(a), map.group(b), "{a} and {b}");
+        let group = |category: &str| map.group(category, name_hash(category.as_bytes()));
+        let same = |a: &str, b: &str| assert_eq!(group(a), group(b), "{a} and {b}");
         same("airlines", "3000");
         same("Lodging", "7011");
         same("car rental", "7512");
         same("gift-cards", "gift_cards");
         same("Falconry", "falconry");
-        assert_ne!(map.group("falconry"), map.group("heraldry"));
-        assert_ne!(map.group("0001"), map.group("0002"));
+        assert_ne!(group("falconry"), group("heraldry"));
+        assert_ne!(group("0001"), group("0002"));
         for risky in [
             "gift_cards",
             "p2p",
@@ -286,10 +292,10 @@ mod tests {
             "6051",
             "4829",
         ] {
-            assert!(is_risk(map.group(risky)), "{risky}");
+            assert!(is_risk(group(risky)), "{risky}");
         }
         for plain in ["groceries", "5411", "airlines", "falconry"] {
-            assert!(!is_risk(map.group(plain)), "{plain}");
+            assert!(!is_risk(group(plain)), "{plain}");
         }
     }
 }

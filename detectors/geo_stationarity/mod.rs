@@ -258,7 +258,7 @@ impl Detector for GeoStationarity {
             state.note_first(location);
         }
         let Some(home) = configured.or(state.home) else { return Found::default() };
-        let distance_m = distance_m(home, location);
+        let distance_m = if location == home { 0 } else { distance_m(home, location) };
         let radius_m = params.radius_m();
         let mut found = Found { distance_m, radius_m, learned_m: 0 };
         state.learned.learn(payment.watermark_us);

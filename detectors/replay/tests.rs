@@ -40,7 +40,8 @@ fn tiers_that_follow_from_the_mandate_alone() {
     check(Mandate { max_uses: Some(0), ..m() }, "over_uses 1");
     check(Mandate { currency: Currency::parse("EUR").unwrap(), ..m() }, "wrong_currency 1");
     // What the caps say in another currency is nothing.
-    let euros = Mandate { currency: Currency::parse("EUR").unwrap(), ..capped("m", "1", CapPeriod::Lifetime) };
+    let euros =
+        Mandate { currency: Currency::parse("EUR").unwrap(), ..capped("m", "1", CapPeriod::Lifetime) };
     check(Mandate { per_transaction_max: Some(amount("1")), ..euros }, "wrong_currency 1");
     let all = Mandate {
         agent_id: "b".to_owned(),

@@ -9,7 +9,8 @@ const ABOUT: &str = "Weir: streaming fraud detection for payments made by softwa
 const AFTER: &str = "\
 Try it:
   weir generate --out stream --transactions 100000 --seed 7
-  weir replay --transactions stream/transactions.ndjson --mandates stream/mandates.ndjson --out decided
+  weir replay --transactions stream/transactions.ndjson \\
+      --mandates stream/mandates.ndjson --out decided
   weir evaluate --decisions decided/decisions.ndjson --labels stream/labels.ndjson
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.

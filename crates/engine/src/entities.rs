@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use weir_detectors::risk::Measures;
 use weir_detectors::{
-    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Reached, UseStates, UserStates,
-    UserTimeline,
+    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Reached, UseStates, UserStates, UserTimeline,
 };
 use weir_events::time::DAY_US;
 use weir_events::{Action, Amount};

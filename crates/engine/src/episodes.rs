@@ -51,6 +51,9 @@ impl Episodes {
         user_id: &str,
         alerts: &mut Vec<Alert>,
     ) {
+        if self.0.is_empty() {
+            return;
+        }
         self.0.retain(|episode| {
             let window_us = windows_us.get(usize::from(episode.detector)).copied().unwrap_or(i64::MAX);
             let open = time_us.saturating_sub(episode.last_us) <= window_us;

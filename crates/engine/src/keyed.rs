@@ -4,9 +4,7 @@ use weir_detectors::hash::pair_hash;
 use weir_detectors::replay::Replay;
 use weir_detectors::risk::Measures;
 use weir_detectors::timeline::{AgentPayment, UserPayment};
-use weir_detectors::{
-    Bound, Bounds, Entities, EpisodeKey, Outcome, Payment, TABLE, observe_all, settle_all,
-};
+use weir_detectors::{Bound, Bounds, Entities, EpisodeKey, Outcome, Payment, TABLE, observe_all, settle_all};
 use weir_events::decision::MandateStanding;
 use weir_events::{Alert, Amount, MandateStatus, Transaction, Verdict};
 
@@ -142,7 +140,8 @@ impl Held<'_> {
     pub(crate) fn take_in(&mut self, payment: &Payment<'_>, policy: &Policy) -> Option<usize> {
         let (agent, user) = (&mut *self.agent, &mut *self.user);
         let time_us = payment.time_us;
-        agent.first_seen_us = if agent.payments_seen == 0 { time_us } else { agent.first_seen_us.min(time_us) };
+        agent.first_seen_us =
+            if agent.payments_seen == 0 { time_us } else { agent.first_seen_us.min(time_us) };
         agent.payments_seen += 1;
         if payment.late {
             return None;
@@ -173,7 +172,8 @@ impl Held<'_> {
         let (agent, user) = (&mut *self.agent, &mut *self.user);
         user.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
         agent.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
-        let usage = self.ledger.as_deref_mut().zip(self.place).and_then(|(ledger, place)| ledger.uses.get_mut(place));
+        let usage =
+            self.ledger.as_deref_mut().zip(self.place).and_then(|(ledger, place)| ledger.uses.get_mut(place));
         if let Some(usage) = usage {
             usage.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
         }
@@ -255,7 +255,7 @@ impl Held<'_> {
             mandate_id: tx.mandate_id.as_deref(),
             time_us: payment.time_us,
             amount: payment.base_amount,
-            pausable: payment.held().is_some_and(|terms| terms.mandate.status == MandateStatus::Active),
+            pausable: payment.held.is_some_and(|terms| terms.mandate.status == MandateStatus::Active),
         };
         let mut signals = std::mem::take(&mut verdict.signals);
         for signal in &mut signals {

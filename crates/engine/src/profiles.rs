@@ -51,8 +51,10 @@ impl Shard {
     fn profile_at(&self, at: u32) -> RiskProfile {
         let agent = &self.keyed.agents[at];
         let user = &self.keyed.users[agent.user];
-        let own_uses =
-            agent.uses.iter().filter_map(|&(ledger, place)| self.keyed.ledgers[ledger].uses.get(place as usize));
+        let own_uses = agent
+            .uses
+            .iter()
+            .filter_map(|&(ledger, place)| self.keyed.ledgers[ledger].uses.get(place as usize));
         let own = agent.episodes.ids().chain(own_uses.flat_map(|usage| usage.episodes.ids()));
         let mut open_episodes: Vec<String> = own.chain(user.episodes.ids()).collect();
         open_episodes.sort_unstable();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use weir_detectors::burst::PACE_WINDOW_US;
 use weir_detectors::cross_merchant::groups::GroupMap;
 use weir_detectors::hash::name_hash;
 use weir_detectors::terms::MerchantCategories;
@@ -51,7 +52,7 @@ impl Policy {
             tiers: config.policies(),
             windows_us: episode_windows_us(detectors),
             groups: GroupMap::default(),
-            agent_span_us: detectors.burst.window.max(detectors.cross_merchant.window).0,
+            agent_span_us: detectors.burst.window.max(detectors.cross_merchant.window).0.max(PACE_WINDOW_US),
             user_span_us: DAY_US,
             config,
         }
@@ -59,6 +60,7 @@ impl Policy {
 
     fn payment<'a>(&'a self, tx: &'a Transaction<'a>, stamp: &Stamp, agent: u32) -> Payment<'a> {
         let category = tx.merchant_category.as_deref();
+        let hash = category.map_or(0, |name| name_hash(name.as_bytes()));
         Payment {
             tx,
             time_us: tx.tx_time.0,
@@ -69,10 +71,12 @@ impl Policy {
             rates: &self.rates,
             base_amount: self.rates.to_base(tx.amount, tx.currency),
             agent,
-            group: category.map_or(0, |category| self.groups.group(category)),
-            category: category.map_or(0, |category| name_hash(category.as_bytes())),
+            group: category.map_or(0, |name| self.groups.group(name, hash)),
+            category: hash,
             merchant: name_hash(tx.merchant.as_bytes()),
             mandate: None,
+            held: None,
+            usable: None,
             omitted: None,
             at: None,
         }
@@ -135,8 +139,8 @@ impl Shard {
         let places = keyed.places(tx, number, &policy.config.bounds)?;
         let mut on = keyed.hold(places);
 
-        let mut payment = policy.payment(tx, stamp, on.agent.number);
-        payment.mandate = number.and_then(|at| mandates.terms(at));
+        let terms = number.and_then(|at| mandates.terms(at));
+        let mut payment = policy.payment(tx, stamp, on.agent.number).under(terms);
         payment.omitted = if number.is_none() { mandates.usable(tx) } else { None };
         payment.at = on.take_in(&payment, policy);
         on.close_episodes(payment.time_us, policy, alerts);

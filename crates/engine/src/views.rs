@@ -81,7 +81,10 @@ impl Shard {
     fn collusion_rows(&self) -> Vec<Row> {
         let params = &self.policy.config.detectors.collusion;
         let id_of = |user: &crate::entities::User, number: u32| {
-            user.agents.get(number as usize).map(|&at| self.keyed.agents[at].agent_id.clone()).unwrap_or_default()
+            user.agents
+                .get(number as usize)
+                .map(|&at| self.keyed.agents[at].agent_id.clone())
+                .unwrap_or_default()
         };
         let rows = self.keyed.users.iter().flat_map(|user| {
             user.states.collusion.reported(params).map(move |total| {

@@ -4,7 +4,7 @@
 //! that a steady stream allocates nothing. [`Decision`] borrows a transaction and its verdict and
 //! is what is published: the one definition of the record's shape, its order and its schema.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 use schemars::JsonSchema;
@@ -240,7 +240,44 @@ pub(crate) struct Printed<T>(pub(crate) T);
 
 impl<T: fmt::Display> Serialize for Printed<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+        // Serializers escape piece by piece what they format themselves, so short texts are put
+        // together here first.
+        let mut short = Short::default();
+        match write!(short, "{}", self.0) {
+            Ok(()) => serializer.serialize_str(short.text()),
+            Err(_) => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+/// A text on the stack; writing fails when it is full.
+struct Short {
+    bytes: [u8; Self::BYTES_MAX],
+    length: usize,
+}
+
+impl Short {
+    const BYTES_MAX: usize = 64;
+
+    fn text(&self) -> &str {
+        let written = self.bytes.get(..self.length).unwrap_or_default();
+        std::str::from_utf8(written).unwrap_or_default()
+    }
+}
+
+impl Default for Short {
+    fn default() -> Self {
+        Self { bytes: [0; Self::BYTES_MAX], length: 0 }
+    }
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let end = self.length + piece.len();
+        let place = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        place.copy_from_slice(piece.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 

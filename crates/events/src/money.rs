@@ -221,12 +221,14 @@ impl fmt::Display for Amount {
         if fraction == 0 {
             return Ok(());
         }
-        let mut width = 8;
-        while fraction % 10 == 0 {
+        // Digit by digit from the last, without the formatter's machinery: this stands in every record.
+        let mut printed = *b".00000000";
+        for place in printed.iter_mut().skip(1).rev() {
+            *place += u8::try_from(fraction % 10).unwrap_or_default();
             fraction /= 10;
-            width -= 1;
         }
-        write!(f, ".{fraction:0width$}")
+        let digits = std::str::from_utf8(&printed).map_err(|_| fmt::Error)?;
+        f.write_str(digits.trim_end_matches('0'))
     }
 }
 

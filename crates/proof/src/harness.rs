@@ -17,7 +17,7 @@ use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::view::{Row, View};
 use weir_events::{Alert, Decision, Mandate, MandateRecord, RejectCode, RiskProfile, Verdict};
 
-use crate::Stream;
+use crate::{Stream, same};
 
 /// What became of one record.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +67,32 @@ pub struct End {
     pub incomplete: BTreeSet<(Option<String>, String)>,
     /// Bounds that were reached, with the number of keys.
     pub reached: Vec<(Bound, u64)>,
+}
+
+impl End {
+    /// Fails with what differs unless both ends are equal.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub fn same(&self, other: &Self) -> Result<(), String> {
+        self.same_views(other)?;
+        for (left, right) in self.profiles.iter().zip(&other.profiles) {
+            same("the profiles", left, right)?;
+        }
+        same("the numbers of profiles", &self.profiles.len(), &other.profiles.len())?;
+        same("the incomplete keys", &self.incomplete, &other.incomplete)
+    }
+
+    /// Fails with what differs unless the rows of all views are equal.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub fn same_views(&self, other: &Self) -> Result<(), String> {
+        for ((name, left), (_, right)) in self.views.iter().zip(&other.views) {
+            same(&format!("the rows of {name}"), left, right)?;
+        }
+        same("the numbers of views", &self.views.len(), &other.views.len())
+    }
 }
 
 /// Intake, schedule of mandates and shards of one stream.

@@ -13,9 +13,7 @@ fn lifetimes(profiles: &[RiskProfile]) -> Vec<String> {
 }
 
 fn same_views(left: &End, right: &End) -> Result<(), String> {
-    for ((name, left), (_, right)) in left.views.iter().zip(&right.views) {
-        same(&format!("the rows of {name}"), left, right)?;
-    }
+    left.same_views(right)?;
     same("the lifetime measures", &lifetimes(&left.profiles), &lifetimes(&right.profiles))
 }
 
@@ -106,10 +104,7 @@ fn any_number_of_shards_gives_the_same_bytes() {
             for (at, (left, right)) in steps.iter().zip(&again).enumerate() {
                 same(&format!("of {shards} shards: what record {at} led to"), left, right)?;
             }
-            let again = weir.end().unwrap();
-            same("the views", &end.views, &again.views)?;
-            same("the profiles", &end.profiles, &again.profiles)?;
-            same("the incomplete keys", &end.incomplete, &again.incomplete)?;
+            end.same(&weir.end().unwrap())?;
         }
         Ok(())
     });

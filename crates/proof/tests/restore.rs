@@ -31,7 +31,8 @@ fn restored_at_any_record_it_continues_byte_for_byte() {
                     same(&format!("restored after {at}: what record {place} led to"), &steps[place], &step)?;
                 }
                 let again = without_transaction_views(again.end().unwrap());
-                same(&format!("restored after {at}: the ends"), &end, &again)?;
+                end.same(&again).map_err(|why| format!("restored after {at}: {why}"))?;
+                same("the bounds reached", &end.reached, &again.reached)?;
             }
             if let Some(line) = stream.transactions.get(at) {
                 weir.step(line.as_bytes()).unwrap();

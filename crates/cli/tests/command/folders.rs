@@ -16,9 +16,12 @@ fn refused(name: &str, stranger: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, "mine").unwrap();
     let before = outputs(&out);
-    replay(&reference_transactions(), None, &out, &[])
-        .ended(2)
-        .told(&["holds", stranger, "is not a replay's output", "name an empty or a new directory"]);
+    replay(&reference_transactions(), None, &out, &[]).ended(2).told(&[
+        "holds",
+        stranger,
+        "is not a replay's output",
+        "name an empty or a new directory",
+    ]);
     assert_eq!(outputs(&out), before);
     assert_eq!(fs::read_to_string(path).unwrap(), "mine");
 }

@@ -19,13 +19,15 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
-    zstd::encode_all(bytes, 0).unwrap()
+    let mut encoder = zstd::Encoder::new(Vec::new(), 0).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// A Parquet file with one column and one row.
 fn parquet_with_one_column() -> Vec<u8> {
-    const COLUMNS: &[RecordColumn] =
-        &[RecordColumn { name: "colour", kind: RecordKind::Scalar(Kind::Text) }];
+    const COLUMNS: &[RecordColumn] = &[RecordColumn { name: "colour", kind: RecordKind::Scalar(Kind::Text) }];
     let mut writer = RecordParquetWriter::new(Vec::new(), COLUMNS).unwrap();
     writer.push(br#"{"colour":"green"}"#).unwrap();
     writer.finish().unwrap()

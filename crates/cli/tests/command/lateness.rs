@@ -12,9 +12,11 @@ fn stream(minutes: impl IntoIterator<Item = u32>) -> String {
 fn strict_fails_on_a_reject_and_the_output_is_whole() {
     let folder = Folder::new();
     let (path, out) = (folder.file("t.ndjson", stream(0..5) + "{}\n"), folder.text("out"));
-    replay(&path, None, &out, &["--strict"])
-        .ended(1)
-        .told(&["rejected records: 1", "the output is whole", "rejects.ndjson"]);
+    replay(&path, None, &out, &["--strict"]).ended(1).told(&[
+        "rejected records: 1",
+        "the output is whole",
+        "rejects.ndjson",
+    ]);
     assert_accounted(&out, 6, 0);
     replay(&path, None, &out, &["--strict", "--format", "parquet"]).ended(1).told(&["rejects.parquet"]);
     replay(&path, None, &out, &[]).ended(0).told(&["warning", "rejected records: 1"]);
