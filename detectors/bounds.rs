@@ -74,7 +74,7 @@ bounds! {
     ledger_agents_max / LedgerAgents = 1_024;
     /// Decisions kept per agent to count actions over 24 hours; past it the oldest is left out.
     agent_actions_max / AgentActions = 65_536;
-    /// Mandates indexed per holder, to see that one was left out; past it a further one is not.
+    /// Mandates looked at per holder, to see that one was left out; past it those of greater id are not.
     holder_mandates_max / HolderMandates = 4_096;
     /// Remembered `tx_id`s of a shard; past it the oldest hour is forgotten, and what is older than
     /// the memory is rejected as `too_old`, so that nothing is ever decided twice.

@@ -11,18 +11,9 @@
 //! caller from [`Tier`] and the configuration.
 
 pub mod bounds;
-pub mod burst;
-pub mod cadence;
-pub mod collusion;
-pub mod cross_merchant;
-pub mod geo_stationarity;
 pub mod hash;
-pub mod input;
-pub mod mandate;
 pub mod payment;
-pub mod replay;
 pub mod risk;
-pub mod scope;
 pub mod terms;
 pub mod timeline;
 
@@ -246,6 +237,16 @@ pub trait Detector {
     ) {
     }
 
+    /// The row of the detector's view for an agent, if it has one: where the view has a row per agent.
+    fn agent_row(
+        _params: &Self::Params,
+        _state: &Self::Agent,
+        _agent_id: &str,
+        _user_id: &str,
+    ) -> Option<Row> {
+        None
+    }
+
     /// What is wrong with the parameters, as `(key, message)`.
     fn check(_params: &Self::Params) -> Option<(&'static str, String)> {
         None
@@ -318,6 +319,8 @@ pub struct Entities<'a> {
 /// The one ordered table of detectors. Its order is the last key of the order of signals.
 macro_rules! table {
     ($($field:ident: $detector:ty,)*) => {
+        $(pub mod $field;)*
+
         /// Configuration of every detector: `[detectors.NAME]`.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
@@ -398,6 +401,21 @@ macro_rules! table {
         pub fn check_all(params: &Params) -> Option<(&'static str, &'static str, String)> {
             $(if let Some((key, message)) = <$detector>::check(&params.$field) {
                 return Some((stringify!($field), key, message));
+            })*
+            None
+        }
+
+        /// The row of a view for an agent, if the view has a row per agent and one for this.
+        #[must_use]
+        pub fn agent_row(
+            view: &View,
+            params: &Params,
+            states: &AgentStates,
+            agent_id: &str,
+            user_id: &str,
+        ) -> Option<Row> {
+            $(if <$detector as Detector>::VIEWS.iter().any(|own| own.name == view.name) {
+                return <$detector>::agent_row(&params.$field, &states.$field, agent_id, user_id);
             })*
             None
         }

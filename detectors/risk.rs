@@ -27,19 +27,38 @@ pub const VIEW: View = View {
     sql: include_str!("risk.sql"),
 };
 
-/// The views in the order they are computed: the detectors', as their specification lists them,
-/// then `risk`, which reads them.
-pub const VIEWS: [View; 9] = [
-    crate::burst::VIEW,
-    crate::replay::VIEW,
-    crate::replay::WINDOW_VIEW,
-    crate::scope::VIEW,
-    crate::collusion::VIEW,
-    crate::cross_merchant::VIEW,
-    crate::cadence::VIEW,
-    crate::geo_stationarity::VIEW,
-    VIEW,
-];
+/// The views in the order they are computed: the detectors', by the table, then `risk`, which reads
+/// them.
+pub const VIEWS: [View; count() + 1] = collected();
+
+const fn count() -> usize {
+    let (mut entry, mut count) = (0, 0);
+    while entry < TABLE.len() {
+        count += views_of(entry).len();
+        entry += 1;
+    }
+    count
+}
+
+#[allow(clippy::indexing_slicing, reason = "evaluated when compiled, where a wrong index is an error")]
+const fn collected() -> [View; count() + 1] {
+    let (mut views, mut entry, mut at) = ([VIEW; count() + 1], 0, 0);
+    while entry < TABLE.len() {
+        let mut own = 0;
+        while own < views_of(entry).len() {
+            views[at] = views_of(entry)[own];
+            at += 1;
+            own += 1;
+        }
+        entry += 1;
+    }
+    views
+}
+
+#[allow(clippy::indexing_slicing, reason = "evaluated when compiled, where a wrong index is an error")]
+const fn views_of(entry: usize) -> &'static [View] {
+    TABLE[entry].views
+}
 
 /// Section `[risk.weights]`: points per unit of each detector's measure, by detector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

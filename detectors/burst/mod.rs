@@ -322,6 +322,10 @@ impl Detector for Burst {
         }
     }
 
+    fn agent_row(_: &Params, state: &State, agent_id: &str, user_id: &str) -> Option<Row> {
+        state.row(agent_id, user_id)
+    }
+
     fn check(params: &Params) -> Option<(&'static str, String)> {
         if params.min_count == 0 {
             return Some(("min_count", "must be at least 1".to_owned()));

@@ -275,6 +275,10 @@ impl Detector for Cadence {
         ))
     }
 
+    fn agent_row(params: &Params, state: &State, agent_id: &str, user_id: &str) -> Option<Row> {
+        state.row(params, agent_id, user_id)
+    }
+
     fn check(params: &Params) -> Option<(&'static str, String)> {
         let in_range = |seconds: f64| (0.0..=1e9).contains(&seconds);
         if !in_range(params.max_stddev_seconds) {

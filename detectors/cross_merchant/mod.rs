@@ -267,12 +267,12 @@ impl Detector for CrossMerchant {
             state.note_peak(state.categories.since(from_us).count());
             strongest.add(Found::of(state.groups.since(from_us), &state.usual), params, &state.usual);
         } else {
-            let (windows, all) = windows_holding(seat.payments, time_us, window_us, seat.bounds);
-            if !all {
+            let windows = Windows::holding(seat.payments, time_us, window_us, seat.bounds);
+            if !windows.all_judged {
                 seat.reached.mark(Bound::WindowsJudged);
             }
-            for (categories, groups) in windows {
-                state.note_peak(categories);
+            state.note_peak(windows.peak_categories);
+            for groups in windows.judged {
                 strongest.add(Found::of(groups.into_iter(), &state.usual), params, &state.usual);
             }
         }
@@ -325,6 +325,10 @@ impl Detector for CrossMerchant {
             let breadth = state.groups.since(payment.time_us - params.window.0).count();
             state.usual.note_breadth(payment.time_us, u32::try_from(breadth).unwrap_or(u32::MAX));
         }
+    }
+
+    fn agent_row(params: &Params, state: &State, agent_id: &str, user_id: &str) -> Option<Row> {
+        state.row(params, agent_id, user_id)
     }
 
     fn check(params: &Params) -> Option<(&'static str, String)> {
@@ -385,39 +389,44 @@ impl Strongest {
     }
 }
 
-/// Number of categories and the groups of one window.
-type Kinds = (usize, SmallVec<[Group; 8]>);
+/// The windows that hold a payment out of order.
+#[derive(Default)]
+struct Windows {
+    /// The greatest number of categories in any of them.
+    peak_categories: usize,
+    /// The groups of each one that is judged.
+    judged: Vec<SmallVec<[Group; 8]>>,
+    all_judged: bool,
+}
 
-/// The windows that hold a payment out of order, and whether all of them are there.
-///
-/// One sweep: as the end moves on, payments enter at one side and leave at the other.
-fn windows_holding(
-    timeline: &AgentTimeline,
-    time_us: i64,
-    window_us: i64,
-    bounds: &Bounds,
-) -> (Vec<Kinds>, bool) {
-    let mut windows = Vec::new();
-    let (mut categories, mut groups) = (Tally::default(), Tally::default());
-    let range = timeline.window(time_us + window_us, 2 * window_us);
-    let (mut entering, mut leaving) = (range.clone().peekable(), range.peekable());
-    for end_us in timeline.window_ends(time_us, window_us) {
-        if windows.len() >= bounds.windows_judged_max {
-            return (windows, false);
+impl Windows {
+    /// One sweep: as the end moves on, payments enter at one side and leave at the other.
+    fn holding(timeline: &AgentTimeline, time_us: i64, window_us: i64, bounds: &Bounds) -> Self {
+        let mut windows = Self { all_judged: true, ..Self::default() };
+        let (mut categories, mut groups) = (Tally::default(), Tally::default());
+        let range = timeline.window(time_us + window_us, 2 * window_us);
+        let (mut entering, mut leaving) = (range.clone().peekable(), range.peekable());
+        for end_us in timeline.window_ends(time_us, window_us) {
+            let inside = |payment: &&AgentPayment| payment.time_us <= end_us;
+            while let Some(payment) = entering.next_if(inside) {
+                categories.enter(payment.category);
+                groups.enter(payment.group);
+            }
+            let outside = |payment: &&AgentPayment| payment.time_us < end_us - window_us;
+            while let Some(payment) = leaving.next_if(outside) {
+                categories.leave(payment.category);
+                groups.leave(payment.group);
+            }
+            // The view looks at every window, the signal at a bounded number.
+            windows.peak_categories = windows.peak_categories.max(categories.0.len());
+            if windows.judged.len() < bounds.windows_judged_max {
+                windows.judged.push(groups.0.iter().map(|&(group, _)| group).collect());
+            } else {
+                windows.all_judged = false;
+            }
         }
-        let inside = |payment: &&AgentPayment| payment.time_us <= end_us;
-        while let Some(payment) = entering.next_if(inside) {
-            categories.enter(payment.category);
-            groups.enter(payment.group);
-        }
-        let outside = |payment: &&AgentPayment| payment.time_us < end_us - window_us;
-        while let Some(payment) = leaving.next_if(outside) {
-            categories.leave(payment.category);
-            groups.leave(payment.group);
-        }
-        windows.push((categories.0.len(), groups.0.iter().map(|&(key, _)| key).collect()));
+        windows
     }
-    (windows, true)
 }
 
 /// Counts by key, without those at zero.

@@ -212,6 +212,7 @@ fn bounds_leave_categories_and_windows_out_and_say_so() {
     assert!(!windows.reached.any());
     assert_eq!(windows.pay(&pay(0).category("fuel")), "", "two windows hold two kinds at most");
     assert!(windows.reached.has(Bound::WindowsJudged));
+    assert_eq!(windows.agent("a").peak, 5, "the view looks at every window");
 }
 
 #[test]

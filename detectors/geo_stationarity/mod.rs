@@ -290,6 +290,10 @@ impl Detector for GeoStationarity {
         ))
     }
 
+    fn agent_row(params: &Params, state: &State, agent_id: &str, user_id: &str) -> Option<Row> {
+        state.row(params, agent_id, user_id)
+    }
+
     fn check(params: &Params) -> Option<(&'static str, String)> {
         if !(0.0..=360.0).contains(&params.max_range_degrees) {
             return Some(("max_range_degrees", "must lie between 0 and 360".to_owned()));

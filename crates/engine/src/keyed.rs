@@ -265,7 +265,11 @@ impl Held<'_> {
                 EpisodeKey::User => Some(&mut self.user.episodes),
                 EpisodeKey::Use => self.usage().map(|usage| &mut usage.episodes),
             };
-            let Some(episodes) = episodes else { continue };
+            let Some(episodes) = episodes else {
+                // A use past its bound has no memory: each signal is a run of its own.
+                signal.episode = verdict.store(raised.tx_id);
+                continue;
+            };
             let detector = u8::try_from(signal.rank).unwrap_or(u8::MAX);
             let first_tx = episodes.add(detector, signal, &raised, alerts);
             signal.episode = verdict.store(first_tx);

@@ -24,8 +24,6 @@ pub(crate) struct Mandates {
     table: Table<MandateEntry>,
     /// Numbers of the mandates of each holder, sorted by mandate id, to see that one was left out.
     holders: HashTable<(u64, SmallVec<[u32; 1]>)>,
-    /// Mandates that were not indexed because their holder had too many.
-    holders_full: u64,
     seed: u64,
     mandates_max: usize,
     holder_mandates_max: usize,
@@ -36,7 +34,6 @@ impl Mandates {
         Self {
             table: Table::new(seed),
             holders: HashTable::new(),
-            holders_full: 0,
             seed,
             mandates_max,
             holder_mandates_max,
@@ -81,7 +78,8 @@ impl Mandates {
     pub(crate) fn usable(&self, tx: &Transaction<'_>) -> Option<&Terms> {
         let holder = self.holder(&tx.agent_id, &tx.user_id);
         let found = self.holders.find(spread(holder, self.seed), |&(known, _)| known == holder);
-        let mut held = found.iter().flat_map(|(_, mandates)| mandates).filter_map(|&at| self.terms(at));
+        let indexed = found.iter().flat_map(|(_, mandates)| mandates).take(self.holder_mandates_max);
+        let mut held = indexed.filter_map(|&at| self.terms(at));
         held.find(|terms| terms.held_by(&tx.agent_id, &tx.user_id) && terms.usable_at(tx.tx_time.0))
     }
 
@@ -93,8 +91,9 @@ impl Mandates {
         self.table.iter()
     }
 
+    /// Holders of more mandates than are looked at.
     pub(crate) fn holders_full(&self) -> u64 {
-        self.holders_full
+        self.holders.iter().filter(|(_, held)| held.len() > self.holder_mandates_max).count() as u64
     }
 
     fn holder(&self, agent_id: &str, user_id: &str) -> u64 {
@@ -108,10 +107,6 @@ impl Mandates {
         let entry = self.holders.entry(spread(holder, seed), |&(known, _)| known == holder, rehash);
         let mut entry = entry.or_insert((holder, SmallVec::new()));
         let held = &mut entry.get_mut().1;
-        if held.len() >= self.holder_mandates_max {
-            self.holders_full += 1;
-            return;
-        }
         let at = held.partition_point(|&other| table[other].mandate_id < table[mandate].mandate_id);
         held.insert(at, mandate);
     }

@@ -45,7 +45,7 @@ pub enum RestoreError {
         /// Of which table.
         table: &'static str,
         /// Which column.
-        column: &'static str,
+        column: String,
     },
     /// The state of an entity cannot be read.
     #[error("row {row} of table `{table}` of the snapshot cannot be read: {source}")]
@@ -163,6 +163,7 @@ impl Shard {
     /// # Errors
     /// When a table is missing or does not hold what this release writes.
     pub fn restore(config: &Config, seed: u64, tables: &Tables) -> Result<(Self, Intake), RestoreError> {
+        check_columns(tables)?;
         let mut shard = Self::new(config, seed);
         shard.restore_keys(tables)?;
         shard.restore_mandates(tables)?;
@@ -283,6 +284,21 @@ fn table<'a>(tables: &'a Tables, name: &'static str) -> Result<&'a [RecordBatch]
     found.map(|(_, batches)| batches.as_slice()).ok_or(RestoreError::MissingTable(name))
 }
 
+/// Keys stand in the states too, so a column that is not read here could be lost unseen.
+fn check_columns(tables: &Tables) -> Result<(), RestoreError> {
+    for (name, schema) in schemas() {
+        for batch in table(tables, name)? {
+            let is_there = |field: &&Arc<Field>| {
+                batch.column_by_name(field.name()).is_some_and(|column| column.data_type() == field.data_type())
+            };
+            if let Some(field) = schema.fields().iter().find(|field| !is_there(field)) {
+                return Err(RestoreError::WrongColumn { table: name, column: field.name().clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
 fn column_values<A: Array + 'static, T>(
     tables: &Tables,
     name: &'static str,
@@ -292,7 +308,7 @@ fn column_values<A: Array + 'static, T>(
     let mut values = Vec::new();
     for batch in table(tables, name)? {
         let array = batch.column_by_name(column).and_then(|array| array.as_any().downcast_ref::<A>());
-        let array = array.ok_or(RestoreError::WrongColumn { table: name, column })?;
+        let array = array.ok_or(RestoreError::WrongColumn { table: name, column: column.to_owned() })?;
         values.extend((0..array.len()).map(|row| value(array, row)));
     }
     Ok(values)

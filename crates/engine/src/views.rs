@@ -1,12 +1,13 @@
 //! Rows of the views from incremental state.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
 use weir_detectors::scope;
 use weir_detectors::terms::MerchantCategories;
-use weir_detectors::{Terms, collusion, replay};
+use weir_detectors::{Terms, agent_row, collusion, replay};
 use weir_events::view::{Row, Value, View};
 use weir_events::{Mandate, MandateRecord, Transaction};
 
@@ -18,22 +19,11 @@ impl Shard {
     /// transaction (`scope`, `replay_window`) are not: see [`TransactionViews`].
     #[must_use]
     pub fn rows(&self, view: &View) -> Vec<Row> {
-        let params = &self.policy.config.detectors;
         match view.name {
-            "burst" => self.agent_rows(|agent, id, user| agent.states.burst.row(id, user)),
-            "cross_merchant" => self.agent_rows(|agent, id, user| {
-                agent.states.cross_merchant.row(&params.cross_merchant, id, user)
-            }),
-            "cadence" => {
-                self.agent_rows(|agent, id, user| agent.states.cadence.row(&params.cadence, id, user))
-            }
-            "geo_stationarity" => self.agent_rows(|agent, id, user| {
-                agent.states.geo_stationarity.row(&params.geo_stationarity, id, user)
-            }),
             "replay" => self.replay_rows(),
             "collusion" => self.collusion_rows(),
             "risk" => self.risk_rows(),
-            _ => Vec::new(),
+            _ => self.agent_rows(view),
         }
     }
 
@@ -48,13 +38,13 @@ impl Shard {
         agents.chain(users.map(|user| (None, &*user.user_id)))
     }
 
-    fn agent_rows(&self, row: impl Fn(&Agent, &str, &str) -> Option<Row>) -> Vec<Row> {
-        let rows = self
-            .keyed
-            .agents
-            .iter()
-            .filter_map(|agent| row(agent, &agent.agent_id, &self.keyed.users[agent.user].user_id));
-        rows.collect()
+    fn agent_rows(&self, view: &View) -> Vec<Row> {
+        let params = &self.policy.config.detectors;
+        let row = |agent: &Agent| {
+            let user_id = &self.keyed.users[agent.user].user_id;
+            agent_row(view, params, &agent.states, &agent.agent_id, user_id)
+        };
+        self.keyed.agents.iter().filter_map(row).collect()
     }
 
     fn replay_rows(&self) -> Vec<Row> {
@@ -121,7 +111,8 @@ pub fn rows_sorted(mut rows: Vec<Row>, view: &View) -> Vec<Row> {
 /// no other transaction: whoever has the recorded stream writes them, the service does not.
 #[derive(Debug)]
 pub struct TransactionViews {
-    newest: BTreeMap<String, Arc<Terms>>,
+    /// Looked up by id only; mandates are few enough and known beforehand, so a fixed seed serves.
+    newest: HashMap<String, Arc<Terms>, FixedState>,
     categories: MerchantCategories,
 }
 
@@ -129,7 +120,7 @@ impl TransactionViews {
     /// From all records of the mandates, in order.
     #[must_use]
     pub fn new<'a>(shard: &Shard, records: impl IntoIterator<Item = &'a MandateRecord>) -> Self {
-        let mut newest = BTreeMap::new();
+        let mut newest = HashMap::with_hasher(FixedState::default());
         for record in records {
             match shard.terms(record) {
                 Some(terms) => newest.insert(record.mandate_id().to_owned(), terms),
@@ -144,10 +135,17 @@ impl TransactionViews {
         self.newest.values().map(|terms| &terms.mandate)
     }
 
-    /// The row of `scope` for an accepted transaction, if it has one.
+    /// The rows of `scope` and of `replay_window` for an accepted transaction, where it has one.
     #[must_use]
-    pub fn scope_row(&self, tx: &Transaction<'_>) -> Option<Row> {
-        let mandate = &self.newest.get(tx.mandate_id.as_deref()?)?.mandate;
+    pub fn rows(&self, tx: &Transaction<'_>) -> (Option<Row>, Option<Row>) {
+        let terms = tx.mandate_id.as_deref().and_then(|mandate_id| self.newest.get(mandate_id));
+        match terms {
+            Some(terms) => (self.scope_row(tx, &terms.mandate), window_row(tx, terms)),
+            None => (None, None),
+        }
+    }
+
+    fn scope_row(&self, tx: &Transaction<'_>, mandate: &Mandate) -> Option<Row> {
         let allowed = mandate.scope_merchant.as_deref().filter(|allowed| *allowed != tx.merchant)?;
         let category = |merchant: &str| self.categories.of_raw(merchant);
         let shared = category(allowed).is_some() && category(allowed) == category(&tx.merchant);
@@ -164,23 +162,20 @@ impl TransactionViews {
             Value::Text(if shared { "category" } else { "strict" }.to_owned()),
         ])
     }
+}
 
-    /// The row of `replay_window` for an accepted transaction, if it has one.
-    #[must_use]
-    pub fn window_row(&self, tx: &Transaction<'_>) -> Option<Row> {
-        let terms = self.newest.get(tx.mandate_id.as_deref()?)?;
-        debug_assert_eq!(replay::WINDOW_VIEW.columns.len(), 7);
-        let time = |time: Option<_>| time.map_or(Value::Null, Value::Time);
-        (!terms.in_date(tx.tx_time.0)).then(|| {
-            vec![
-                Value::Text(tx.tx_id.to_string()),
-                Value::Text(terms.mandate.mandate_id.clone()),
-                Value::Text(tx.agent_id.to_string()),
-                Value::Text(tx.user_id.to_string()),
-                Value::Time(tx.tx_time),
-                time(terms.mandate.valid_from),
-                time(terms.mandate.valid_to),
-            ]
-        })
-    }
+fn window_row(tx: &Transaction<'_>, terms: &Terms) -> Option<Row> {
+    debug_assert_eq!(replay::WINDOW_VIEW.columns.len(), 7);
+    let time = |time: Option<_>| time.map_or(Value::Null, Value::Time);
+    (!terms.in_date(tx.tx_time.0)).then(|| {
+        vec![
+            Value::Text(tx.tx_id.to_string()),
+            Value::Text(terms.mandate.mandate_id.clone()),
+            Value::Text(tx.agent_id.to_string()),
+            Value::Text(tx.user_id.to_string()),
+            Value::Time(tx.tx_time),
+            time(terms.mandate.valid_from),
+            time(terms.mandate.valid_to),
+        ]
+    })
 }

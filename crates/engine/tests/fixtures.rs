@@ -1,6 +1,11 @@
 //! Every folder of `fixtures/` that names a detector: it fires on one stream and not on its near-miss
 //! twin, in signals and in views.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -60,8 +65,9 @@ impl Gives {
             shard.decide(&tx, &stamp, &mut verdict, &mut alerts).unwrap();
             let codes = verdict.signals.iter().map(|signal| format!("{}.{}", signal.detector, signal.tier));
             gives.reasons.extend(codes);
-            gives.count("scope", u64::from(per_transaction.scope_row(&tx).is_some()));
-            gives.count("replay_window", u64::from(per_transaction.window_row(&tx).is_some()));
+            let (scope_row, window_row) = per_transaction.rows(&tx);
+            gives.count("scope", u64::from(scope_row.is_some()));
+            gives.count("replay_window", u64::from(window_row.is_some()));
         }
         for view in VIEWS.iter().filter(|view| view.name != "risk") {
             gives.count(view.name, shard.rows(view).len() as u64);
@@ -90,7 +96,12 @@ fn every_detector_fires_on_its_fixture_and_not_on_the_near_miss() {
             let own = |code: &String| code.starts_with(&format!("{}.", detector.name));
             assert_eq!(gives.reasons.iter().any(own), stream == "fires", "{}/{stream}", detector.name);
             for view in detector.views {
-                assert_eq!(gives.rows.contains_key(view.name), stream == "fires", "{} of {stream}", view.name);
+                assert_eq!(
+                    gives.rows.contains_key(view.name),
+                    stream == "fires",
+                    "{} of {stream}",
+                    view.name
+                );
             }
         }
     }

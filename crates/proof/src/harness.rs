@@ -203,8 +203,9 @@ impl Weir {
         let mut alerts = Vec::new();
         let of_user = usize::try_from(name_hash(tx.user_id.as_bytes()) % self.shards.len() as u64).unwrap();
         self.shards[of_user].decide(&tx, &stamp, &mut self.verdict, &mut alerts)?;
-        self.scope_rows.extend(self.views.scope_row(&tx));
-        self.window_rows.extend(self.views.window_row(&tx));
+        let (scope_row, window_row) = self.views.rows(&tx);
+        self.scope_rows.extend(scope_row);
+        self.window_rows.extend(window_row);
         let decision = Decision { transaction: &tx, verdict: &self.verdict, config_digest: &self.digest };
         let json = sonic_rs::to_string(&decision).unwrap();
         Ok(Step { told: Told::Decision { json, late: stamp.late }, alerts })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use weir_detectors::Bound;
 use weir_engine::Config;
 use weir_events::codec::parse_transaction;
 use weir_events::{Action, Alert, Amount};
@@ -188,7 +189,11 @@ fn episodes_open_once_escalate_to_stronger_tiers_and_close_once() {
     let mut closed = 0;
     check("account", 150, |seed| {
         let stream = Stream::nasty(seed);
-        let (steps, _) = run(&stream, 1, 1);
+        let (steps, mut weir) = run(&stream, 1, 1);
+        if weir.end().unwrap().reached.iter().any(|(bound, _)| *bound == Bound::LedgerAgents) {
+            // A use past its bound keeps no episodes: each of its signals is a run of its own, untold.
+            return Ok(());
+        }
         let mut episodes = BTreeMap::<(String, String), Episode>::new();
         for step in &steps {
             let Some(json) = step.decision() else { continue };

@@ -1,5 +1,6 @@
 //! The steps of `cargo xtask ci`. The dependencies are compiled twice, once checked (clippy, doc) and once
 //! built (tests, schemas): DataFusion is most of the time, and every further profile would be a third.
+//! The release build (digest) is of the engine alone, which does without it.
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(crate) fn all(long: bool) -> Outcome {
         quiet(doc.env("RUSTDOCFLAGS", "-D warnings").checked())
     });
     steps.step("test", || quiet(test(false)));
+    steps.step("digest", || quiet(digest()));
     steps.step("schemas", || quiet(schemas(true)));
     steps.step("deny", deny);
     if long {
@@ -39,6 +41,13 @@ pub(crate) fn test(long: bool) -> Outcome {
         println!("{}", long::fuzz()?);
     }
     Ok(())
+}
+
+/// The decisions of a fixed stream, held in a release build to the digest that the test suite holds the debug
+/// build to.
+fn digest() -> Outcome {
+    let tests = run::cargo(["test", "--release", "--locked", "--package", "weir-engine", "--test", "digest"]);
+    tests.without_env("WEIR_BLESS").checked()
 }
 
 /// Compares `schemas/` with the code, or writes it. Every crate that has schemas has a test target of that

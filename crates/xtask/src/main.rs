@@ -12,6 +12,7 @@ mod long;
 mod run;
 mod setup;
 mod steps;
+mod tryout;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Build weir, generate a stream, decide it, and show decisions, profiles and views
+    Try,
     /// Look for the compilers, fetch the sources, install what `ci` needs (cargo-deny) under target/tools
     Setup,
     /// Set up, then run the whole test suite
@@ -60,6 +63,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Try => tryout::run(),
         Command::Setup => setup::everything(),
         Command::Test { long } => setup::for_tests().and_then(|()| ci::test(long)),
         Command::Ci { long } => ci::all(long),

@@ -256,8 +256,9 @@ impl Pipeline {
                         self.summary.alerts += alerts.len() as u64;
                         alerts.iter().try_for_each(|alert| output.alert(alert))?;
                     }
-                    self.scope_rows.extend(self.transaction_views.scope_row(tx));
-                    self.window_rows.extend(self.transaction_views.window_row(tx));
+                    let (scope_row, window_row) = self.transaction_views.rows(tx);
+                    self.scope_rows.extend(scope_row);
+                    self.window_rows.extend(window_row);
                     if let Some(verifier) = verifier.as_deref_mut() {
                         verifier.push(tx, stamp.late)?;
                     }

@@ -9,7 +9,7 @@ use weir_history::output::{RecordColumn, RecordKind, RecordParquetWriter};
 
 use crate::support::{
     Folder, Ran, assert_accounted, assert_nothing, records, reference_mandates, reference_transactions,
-    replay, run, run_with_stdin,
+    replay, run, run_piped, run_with_stdin, weir,
 };
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -103,6 +103,17 @@ fn parquet_with_other_columns() {
     refused("a.parquet", &parquet_with_one_column(), &["has no column", "agent_id", "it has colour"]);
     let whole = parquet_with_one_column();
     refused("cut.parquet", &whole[..whole.len() / 2], &["Parquet file cannot be read"]);
+}
+
+/// Parquet is read from its end, so one that comes through a pipe is kept in a temporary file.
+#[test]
+fn parquet_through_a_pipe_without_room_for_it() {
+    let out = Folder::new().text("out");
+    let mut command = weir();
+    command.args(["replay", "--transactions", "/dev/stdin", "--out", &out]).env("TMPDIR", "/nowhere");
+    let ran = run_piped(&mut command, &parquet_with_one_column());
+    ran.ended(1).told(&["/dev/stdin", "/nowhere", "free space there or set TMPDIR"]);
+    assert_nothing(&out);
 }
 
 #[test]

@@ -62,8 +62,12 @@ pub(crate) fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
 
 /// Runs `weir` with text on its standard input.
 pub(crate) fn run_with_stdin(args: &[&str], input: &[u8]) -> Ran {
-    let mut command = weir();
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    run_piped(weir().args(args), input)
+}
+
+/// Runs a command with text on its standard input, through a pipe.
+pub(crate) fn run_piped(command: &mut Command, input: &[u8]) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     std::thread::scope(|scope| {

@@ -82,11 +82,11 @@ pub enum ReadError {
         /// What the system said.
         source: io::Error,
     },
-    /// The temporary files of a sort.
+    /// The temporary files of a sort, or of Parquet that comes through a pipe.
     #[error(
-        "{name}: cannot be sorted, the temporary files in {folder} failed ({source}); free space there or set TMPDIR"
+        "{name}: the temporary files for it in {folder} failed ({source}); free space there or set TMPDIR"
     )]
-    Sort {
+    Temporary {
         /// The path as given.
         name: String,
         /// Where the temporary files are.
@@ -97,6 +97,11 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// The error for a failure of temporary files.
+    pub(crate) fn temporary(name: &str, source: io::Error) -> Self {
+        Self::Temporary { name: name.to_owned(), folder: std::env::temp_dir().display().to_string(), source }
+    }
+
     /// The error for a failure to open or to read a plain file.
     pub(crate) fn from_io(name: &str, source: io::Error) -> Self {
         let name = name.to_owned();

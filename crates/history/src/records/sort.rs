@@ -45,11 +45,7 @@ impl SortedReader {
     /// # Errors
     /// As the reader; and when the temporary files fail.
     pub fn new(mut records: impl Records, name: &str, options: SortOptions) -> Result<Self, ReadError> {
-        let failed = |source| ReadError::Sort {
-            name: name.to_owned(),
-            folder: std::env::temp_dir().display().to_string(),
-            source,
-        };
+        let failed = |source| ReadError::temporary(name, source);
         let mut runs = Vec::new();
         let mut gathered = Gathered::default();
         let mut block = Block::default();
@@ -99,11 +95,7 @@ impl SortedReader {
 impl Records for SortedReader {
     fn next_block(&mut self, block: &mut Block) -> Result<bool, ReadError> {
         block.clear();
-        self.fill(block).map_err(|source| ReadError::Sort {
-            name: "sorted records".to_owned(),
-            folder: std::env::temp_dir().display().to_string(),
-            source,
-        })?;
+        self.fill(block).map_err(|source| ReadError::temporary("sorted records", source))?;
         Ok(!block.lines.is_empty())
     }
 

@@ -161,10 +161,13 @@ fn detect(mut raw: Raw, name: String, progress: Progress) -> Result<Opened, Read
     let sample = sample.map_err(|error| ReadError::from_io(&name, error))?;
     if sample.starts_with(PARQUET_MAGIC) {
         let file = match raw {
-            Raw::File(mut file) => file.seek(SeekFrom::Start(0)).map(|_| file),
-            Raw::Stream(stream) => spooled(Cursor::new(sample).chain(stream)),
+            Raw::File(mut file) => {
+                file.seek(SeekFrom::Start(0)).map_err(|error| ReadError::from_io(&name, error))?;
+                file
+            }
+            Raw::Stream(stream) => spooled(Cursor::new(sample).chain(stream))
+                .map_err(|error| ReadError::temporary(&name, error))?,
         };
-        let file = file.map_err(|error| ReadError::from_io(&name, error))?;
         let size = file.metadata().map(|metadata| metadata.len()).ok();
         let progress = Progress { total_bytes: size, ..progress };
         return Ok(Opened::Parquet { file, name, progress });
