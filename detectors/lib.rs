@@ -2,7 +2,7 @@
 //!
 //! Each detector is one folder: `mod.rs` (parameters, state, [`Detector::observe`]), `view.sql`
 //! (the definition of its view, written independently of the Rust), `README.md` (what it catches
-//! and how it is evaded) and `tests.rs`. The one ordered table of them all is [`table!`] below; a
+//! and how it is evaded) and `tests.rs`. The one ordered table of them all is `table!` below; a
 //! new detector is one folder and one line there.
 //!
 //! Everything here is pure: no clock, no randomness, no I/O. A detector sees a [`Payment`], keeps

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_events::view::{Column, Kind, Row, Value, View};
-use weir_events::{Amount, Plain};
+use weir_events::{Amount, Plain, Risk};
 
 use crate::TABLE;
 
@@ -21,7 +21,7 @@ pub const VIEW: View = View {
         Column { name: "cross_merchant_categories", kind: Kind::Int },
         Column { name: "cadence_regular", kind: Kind::Int },
         Column { name: "geo_moved", kind: Kind::Int },
-        Column { name: "composite_risk", kind: Kind::Decimal },
+        Column { name: "composite_risk", kind: Kind::Risk },
     ],
     sort: &[0, 1],
     sql: include_str!("risk.sql"),
@@ -140,11 +140,11 @@ pub struct Measures {
 impl Measures {
     /// The weighted sum, exact.
     #[must_use]
-    pub fn composite(&self, weights: &Weights) -> Amount {
-        let counted = |detector, count: i64| weights.of(detector).scaled(i128::from(count));
+    pub fn composite(&self, weights: &Weights) -> Risk {
+        let counted = |detector, count: i64| Risk::of(weights.of(detector), Amount::units(count.into()));
         [
             counted("burst", self.burst),
-            weights.of("replay").times(self.replay_over),
+            Risk::of(weights.of("replay"), self.replay_over),
             counted("scope", self.scope),
             counted("collusion", self.collusion),
             counted("cross_merchant", self.cross_merchant),
@@ -152,7 +152,7 @@ impl Measures {
             counted("geo_stationarity", self.geo),
         ]
         .into_iter()
-        .fold(Amount::ZERO, Amount::plus)
+        .fold(Risk::ZERO, Risk::plus)
     }
 
     /// Row of the view.
@@ -168,7 +168,7 @@ impl Measures {
             Value::Int(self.cross_merchant),
             Value::Int(self.cadence),
             Value::Int(self.geo),
-            Value::Decimal(self.composite(weights)),
+            Value::Risk(self.composite(weights)),
         ]
     }
 }

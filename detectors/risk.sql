@@ -64,12 +64,14 @@ SELECT
     cross_merchant_categories,
     cadence_regular,
     geo_moved,
-    -- times() rounds half-even to 1e-8; every other product is exact at that scale.
-    $risk_weight_burst * burst_score
-        + times($risk_weight_replay, replay_over_amount)
-        + $risk_weight_scope * scope_violations
-        + $risk_weight_collusion * collusion_pairs
-        + $risk_weight_cross_merchant * cross_merchant_categories
-        + $risk_weight_cadence * cadence_regular
-        + $risk_weight_geo_stationarity * geo_moved AS composite_risk
+    -- Exact: two decimals of 8 places have a product of 16. Summed wider than it is given.
+    CAST(
+        $risk_weight_burst * burst_score
+            + CAST($risk_weight_replay AS DECIMAL(76, 8)) * CAST(replay_over_amount AS DECIMAL(76, 8))
+            + $risk_weight_scope * scope_violations
+            + $risk_weight_collusion * collusion_pairs
+            + $risk_weight_cross_merchant * cross_merchant_categories
+            + $risk_weight_cadence * cadence_regular
+            + $risk_weight_geo_stationarity * geo_moved AS DECIMAL(38, 16)
+    ) AS composite_risk
 FROM measures

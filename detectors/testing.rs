@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use weir_events::decision::Signal;
 use weir_events::time::{DAY_US, MINUTE_US, SECOND_US};
 use weir_events::{
-    Action, Amount, CapPeriod, Currency, Location, LocationSource, Mandate, MandateStatus, Rates, Timestamp,
-    Transaction, Verdict,
+    Action, Amount, CapPeriod, Currency, Location, LocationSource, Mandate, MandateStatus, Rates, Risk,
+    Timestamp, Transaction, Verdict,
 };
 
 use crate::cross_merchant::groups::GroupMap;
@@ -324,11 +324,12 @@ impl<D: Detector> Rig<D> {
         if let Some(&held) = strongest {
             let reason = D::explain(&self.params, &payment, &found, held, &mut Explain::new(&mut verdict));
             verdict.text(&reason).clone_into(&mut self.reason);
-            verdict.signals.push(signal(D::NAME, D::TIER_NAMES[held.tier], floor(held.tier)));
+            let tier = D::TIER_NAMES[held.tier];
+            verdict.signals.push(signal(D::NAME, tier, floor(held.tier), held.measure));
             verdict.action = floor(held.tier);
         }
         if let Some(detector) = pay.also {
-            verdict.signals.push(signal(detector, "", Action::Challenge));
+            verdict.signals.push(signal(detector, "", Action::Challenge, Amount::ZERO));
         }
         if pay.blocked {
             verdict.action = Action::Block;
@@ -354,12 +355,13 @@ fn take_in(payment: &Payment<'_>, payments: &mut AgentTimeline, user_payments: &
     })
 }
 
-fn signal(detector: &'static str, tier: &'static str, floor: Action) -> Signal {
+fn signal(detector: &'static str, tier: &'static str, floor: Action, measure: Amount) -> Signal {
     Signal {
         detector,
         tier,
         floor,
-        points: Amount::ZERO,
+        points: Risk::ZERO,
+        measure,
         rank: 0,
         episode: 0..0,
         evidence: 0..0,

@@ -213,3 +213,77 @@ impl Timed for UserPayment {
 pub type AgentTimeline = Timeline<AgentPayment>;
 /// On-time payments of one user: serves collusion.
 pub type UserTimeline = Timeline<UserPayment>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A time and a number that tells items of one time apart.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Item(i64, u32);
+
+    impl Timed for Item {
+        fn time_us(&self) -> i64 {
+            self.0
+        }
+    }
+
+    fn line(times: &[i64]) -> Timeline<Item> {
+        let mut line = Timeline::default();
+        for (&time_us, number) in times.iter().zip(0..) {
+            line.insert(Item(time_us, number));
+        }
+        line
+    }
+
+    fn order(line: &Timeline<Item>) -> Vec<(i64, u32)> {
+        line.window(i64::MAX / 2, i64::MAX / 2).map(|item| (item.0, item.1)).collect()
+    }
+
+    #[test]
+    fn items_stand_in_time_order_and_equal_times_in_order_of_arrival() {
+        assert_eq!(order(&line(&[5, 1, 3, 5, 1])), [(1, 1), (1, 4), (3, 2), (5, 0), (5, 3)]);
+        let mut line = line(&[10, 20, 20, 30]);
+        assert_eq!(line.insert(Item(20, 9)), 3);
+        assert_eq!(line.insert(Item(9, 9)), 0);
+        assert_eq!(line.insert(Item(31, 9)), 6);
+    }
+
+    #[test]
+    fn windows_hold_both_their_ends() {
+        let line = line(&[0, 10, 20, 20, 30]);
+        for (end_us, length_us, count) in [
+            (30, 30, 5),
+            (30, 29, 4),
+            (20, 20, 4),
+            (19, 10, 1),
+            (30, 0, 1),
+            (20, 0, 2),
+            (25, 4, 0),
+            (99, 60, 0),
+        ] {
+            assert_eq!(line.count(end_us, length_us), count, "{length_us} up to {end_us}");
+            assert_eq!(line.window(end_us, length_us).count(), count, "{length_us} up to {end_us}");
+        }
+    }
+
+    #[test]
+    fn window_ends_are_the_distinct_times_that_follow() {
+        let line = line(&[0, 10, 20, 20, 30]);
+        assert_eq!(line.window_ends(10, 20).collect::<Vec<_>>(), [10, 20, 30]);
+        assert_eq!(line.window_ends(10, 19).collect::<Vec<_>>(), [10, 20]);
+        assert_eq!(line.window_ends(30, 60).collect::<Vec<_>>(), [30]);
+    }
+
+    #[test]
+    fn what_left_is_still_the_time_before() {
+        let mut line = line(&[0, 10, 20, 30]);
+        assert_eq!((line.time_before(0), line.time_before(1)), (None, Some(0)));
+        line.evict_before(20);
+        assert_eq!((line.len(), line.time_before(0), line.time_before(1)), (2, Some(10), Some(20)));
+        assert!(!line.shrink_to(2));
+        assert!(line.shrink_to(1));
+        assert_eq!((line.time_before(0), line.time_at(0), line.time_at(1)), (Some(20), Some(30), None));
+        assert!(line.is_newest(30) && !line.is_newest(29));
+    }
+}

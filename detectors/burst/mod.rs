@@ -128,15 +128,26 @@ impl State {
         self.peak = self.peak.max(count);
     }
 
+    /// Keeps what a clean burst will teach, unless an earlier one will teach as much.
+    fn note_lesson(&mut self, lesson: Lesson) {
+        let at = self.lessons.partition_point(|earlier| earlier.last_us <= lesson.last_us);
+        let before = at.checked_sub(1).and_then(|at| self.lessons.get(at));
+        if before.is_none_or(|earlier| lesson.peak > earlier.peak) {
+            self.lessons.insert(at, lesson);
+            while self.lessons.get(at + 1).is_some_and(|later| later.peak <= lesson.peak) {
+                self.lessons.remove(at + 1);
+            }
+        }
+    }
+
     /// Closes a run that has ended and learns from a clean one that lies far enough back.
     fn learn(&mut self, payment: &Payment<'_>, params: &Params) {
         if let Some(run) = self.run
             && payment.time_us - run.last_us > params.window.0
         {
             self.run = None;
-            let peak = run.peak.min(params.max_threshold);
-            if run.clean && self.lessons.last().is_none_or(|lesson| peak > lesson.peak) {
-                self.lessons.push(Lesson { last_us: run.last_us, peak });
+            if run.clean {
+                self.note_lesson(Lesson { last_us: run.last_us, peak: run.peak.min(params.max_threshold) });
             }
         }
         let rested = self.learned_at_us.is_none_or(|at| payment.watermark_us - at >= LEARNING_INTERVAL_US);
@@ -304,10 +315,10 @@ impl Detector for Burst {
         }
     }
 
-    fn settle(params: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, outcome: &Outcome<'_>) {
+    fn settle(_: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, outcome: &Outcome<'_>) {
         let signals = &outcome.verdict.signals;
-        let burst = signals.iter().any(|signal| signal.detector == Self::NAME);
-        if payment.late || (seat.agent.run.is_none() && !burst) {
+        let burst = signals.iter().find(|signal| signal.detector == Self::NAME);
+        if payment.late || (seat.agent.run.is_none() && burst.is_none()) {
             return;
         }
         let harmless =
@@ -315,8 +326,8 @@ impl Detector for Burst {
         let clean = harmless && payment.bounded();
         let run = seat.agent.run.get_or_insert(Run { last_us: payment.time_us, peak: 0, clean: true });
         run.clean &= clean;
-        if burst {
-            let count = seat.payments.count(payment.time_us, params.window.0);
+        if let Some(burst) = burst {
+            let count = burst.measure.0 / Amount::units(1).0;
             run.last_us = run.last_us.max(payment.time_us);
             run.peak = run.peak.max(u32::try_from(count).unwrap_or(u32::MAX));
         }

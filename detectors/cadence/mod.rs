@@ -28,8 +28,6 @@ pub const VIEW: View = View {
 
 /// The signal looks at the latest gaps, up to this many.
 pub const SIGNAL_GAPS_MAX: usize = 20;
-/// The signal looks at no fewer than this many.
-pub const SIGNAL_GAPS_MIN: usize = 10;
 /// Greatest deviation over mean for the signal, in percent: fast random arrivals have about 100.
 pub const SIGNAL_VARIATION_PERCENT_MAX: u128 = 15;
 
@@ -199,7 +197,8 @@ impl State {
 
     /// The longest run of the latest gaps that is even and steady, as of the latest payment.
     fn regular_run(&self, params: &Params) -> Option<Gaps> {
-        if self.latest_us.len() <= SIGNAL_GAPS_MIN {
+        let least = params.min_gaps.min(SIGNAL_GAPS_MAX as u64);
+        if (self.latest_us.len() as u64) <= least {
             return None;
         }
         let longest_us = params.max_mean_us().saturating_mul(SIGNAL_GAPS_MAX as u64);
@@ -214,7 +213,7 @@ impl State {
                 break;
             }
             gaps.squares += u128::from(gap).pow(2);
-            let enough = gaps.count >= SIGNAL_GAPS_MIN as u64;
+            let enough = gaps.count >= least;
             if enough && gaps.is_even(params) && gaps.is_steady() {
                 regular = Some(gaps);
             }

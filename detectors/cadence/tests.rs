@@ -58,7 +58,7 @@ fn deviation_over_mean_is_at_most_15_percent_for_the_signal_alone() {
     // 0.15 s of 1 s at a swing of 142302.49 us.
     check(swinging(secs(1), 142_302, 10), true, true);
     check(swinging(secs(1), 142_303, 10), false, true);
-    // Exactly at it: squares of 3, 4, 5 make the deviation of (17, 23 x 9 …) whole.
+    // Exactly at it: two gaps of mean 100 and sample variance 225.
     let gaps = Gaps { count: 2, sum: 200, squares: 20_000 + 15 * 15 };
     assert!(gaps.is_steady(), "a deviation of 15 on a mean of 100 is steady");
     assert!(!Gaps { squares: gaps.squares + 1, ..gaps }.is_steady());

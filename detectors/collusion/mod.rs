@@ -59,6 +59,12 @@ impl Default for Params {
 }
 
 impl Params {
+    /// Paired transactions of both agents that the signal asks for: those of the view, but one pair
+    /// alone never makes a signal.
+    fn min_paired(&self) -> usize {
+        usize::try_from(self.min_pairs).unwrap_or(usize::MAX).max(SIGNAL_MIN_PAIRED)
+    }
+
     fn amounts_match(&self, a: Amount, b: Amount) -> bool {
         a.0.abs_diff(b.0) < self.max_amount_difference.0.0.unsigned_abs()
     }
@@ -229,9 +235,9 @@ impl Detector for Collusion {
         }
     }
 
-    fn explain(_: &Params, _: &Payment<'_>, found: &Found, held: Held, out: &mut Explain<'_>) -> Reason {
+    fn explain(params: &Params, _: &Payment<'_>, found: &Found, held: Held, out: &mut Explain<'_>) -> Reason {
         out.count("measure", found.paired);
-        out.count("threshold", SIGNAL_MIN_PAIRED);
+        out.count("threshold", params.min_paired());
         out.count("partners", found.partners);
         out.count("paired_percent", found.share_percent);
         out.count("active_agents_10m", found.evidence.agents_10m);
@@ -299,7 +305,7 @@ impl Window<'_> {
             };
             let paired = count(&ours, &theirs).min(count(&theirs, &ours));
             let fewer = ours.len().min(theirs.len());
-            if paired < SIGNAL_MIN_PAIRED || paired * 100 < fewer * SIGNAL_MIN_SHARE_PERCENT {
+            if paired < self.params.min_paired() || paired * 100 < fewer * SIGNAL_MIN_SHARE_PERCENT {
                 continue;
             }
             let share_percent = (paired * 100).checked_div(fewer).unwrap_or_default();

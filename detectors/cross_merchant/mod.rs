@@ -321,10 +321,15 @@ impl Detector for CrossMerchant {
             return;
         }
         state.usual.note_group(payment.group, payment.time_us, seat.bounds, seat.reached);
-        if seat.payments.is_newest(payment.time_us) {
-            let breadth = state.groups.since(payment.time_us - params.window.0).count();
-            state.usual.note_breadth(payment.time_us, u32::try_from(breadth).unwrap_or(u32::MAX));
-        }
+        let window_us = params.window.0;
+        let breadth = if seat.payments.is_newest(payment.time_us) {
+            state.groups.since(payment.time_us - window_us).count()
+        } else {
+            let mut groups = Tally::default();
+            seat.payments.window(payment.time_us, window_us).for_each(|other| groups.enter(other.group));
+            groups.0.len()
+        };
+        state.usual.note_breadth(payment.time_us, u32::try_from(breadth).unwrap_or(u32::MAX));
     }
 
     fn agent_row(params: &Params, state: &State, agent_id: &str, user_id: &str) -> Option<Row> {
@@ -395,7 +400,7 @@ struct Windows {
     /// The greatest number of categories in any of them.
     peak_categories: usize,
     /// The groups of each one that is judged.
-    judged: Vec<SmallVec<[Group; 8]>>,
+    judged: SmallVec<[SmallVec<[Group; 8]>; 8]>,
     all_judged: bool,
 }
 

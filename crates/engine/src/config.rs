@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use weir_detectors::risk::Weights;
 use weir_detectors::{Bounds, Entry, Params, Points, TABLE};
 use weir_events::score::Scale;
-use weir_events::{Action, Amount, Currency, Plain, Rates, Span};
+use weir_events::{Action, Amount, Currency, Plain, Rates, Risk, Span};
 
 /// The deciding configuration. [`Config::digest`] covers all of it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Config {
     /// Sections `[detectors.NAME]`.
     pub detectors: Params,
     /// Section `[risk]`.
-    pub risk: Risk,
+    pub risk: Scoring,
     /// Section `[decision]`.
     pub decision: Decision,
     /// Section `[currency_rates]`: base currency per unit of each currency.
@@ -83,7 +83,7 @@ impl Default for Time {
 /// Section `[risk]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Risk {
+pub struct Scoring {
     /// Points per unit of each measure.
     pub weights: Weights,
     /// The composite at which the score is 100·(1 − 1/e).
@@ -96,7 +96,7 @@ pub struct Risk {
     pub caps: Caps,
 }
 
-impl Default for Risk {
+impl Default for Scoring {
     fn default() -> Self {
         Self {
             weights: Weights::default(),
@@ -268,15 +268,15 @@ pub(crate) struct TierPolicy {
     /// Points per unit of measure; `None`: `flat` instead.
     pub(crate) weight: Option<Amount>,
     /// Points where they do not follow from the measure.
-    pub(crate) flat: Amount,
+    pub(crate) flat: Risk,
     /// The most points.
-    pub(crate) cap: Option<Amount>,
+    pub(crate) cap: Option<Risk>,
 }
 
 impl TierPolicy {
     /// Points for a measure.
-    pub(crate) fn points(&self, measure: Amount) -> Amount {
-        let points = self.weight.map_or(self.flat, |weight| weight.times(measure));
+    pub(crate) fn points(&self, measure: Amount) -> Risk {
+        let points = self.weight.map_or(self.flat, |weight| Risk::of(weight, measure));
         self.cap.map_or(points, |cap| points.min(cap))
     }
 }
@@ -290,8 +290,9 @@ impl Config {
 
     fn policy(&self, entry: &Entry, tier: &weir_detectors::Tier) -> TierPolicy {
         let floor = self.decision.floors.of(entry.name, tier.name);
-        let flat = if floor == Action::Block { weir_detectors::BLOCK_POINTS } else { Amount::ZERO };
-        let cap = self.risk.caps.0.get(&key(entry.name, tier.name)).map(|cap| cap.0);
+        let flat =
+            if floor == Action::Block { Risk::points(weir_detectors::BLOCK_POINTS) } else { Risk::ZERO };
+        let cap = self.risk.caps.0.get(&key(entry.name, tier.name)).map(|cap| Risk::points(cap.0));
         let weight = match tier.points {
             Points::Weighted { .. } => Some(self.risk.weights.of(entry.name)),
             Points::ByFloor => None,
@@ -302,7 +303,7 @@ impl Config {
     /// The scale from points to score.
     #[must_use]
     pub fn scale(&self) -> Scale {
-        let Risk { scale, elevated_from, highest_from, .. } = self.risk;
+        let Scoring { scale, elevated_from, highest_from, .. } = self.risk;
         Scale { scale, elevated_from, highest_from }
     }
 
@@ -442,7 +443,11 @@ mod tests {
             ("mandate", "unknown", 1, 0),
             ("input", "late", 1, 0),
         ] {
-            assert_eq!(points(detector, tier, measure), Some(Amount::units(expected)), "{detector}.{tier}");
+            assert_eq!(
+                points(detector, tier, measure),
+                Some(Risk::points(Amount::units(expected))),
+                "{detector}.{tier}"
+            );
         }
     }
 

@@ -10,7 +10,7 @@ use weir_detectors::{
     AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Reached, UseStates, UserStates, UserTimeline,
 };
 use weir_events::time::DAY_US;
-use weir_events::{Action, Amount};
+use weir_events::{Action, Risk};
 
 use crate::episodes::Episodes;
 
@@ -51,7 +51,7 @@ pub(crate) struct Agent {
 pub(crate) struct Current {
     pub(crate) as_of_us: i64,
     pub(crate) measures: Measures,
-    pub(crate) composite: Amount,
+    pub(crate) composite: Risk,
 }
 
 /// What one user has done under one mandate.

@@ -6,12 +6,27 @@ use weir_events::alert::{AlertState, Recommended};
 use weir_events::decision::Signal;
 use weir_events::{Action, Alert, Amount};
 
+/// Memory of episodes that have ended, for those that begin: a steady stream allocates nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spare(Vec<Episode>);
+
+/// Ended episodes whose memory is kept.
+const SPARE_MAX: usize = 64;
+
+impl Spare {
+    fn keep(&mut self, ended: Episode) {
+        if self.0.len() < SPARE_MAX {
+            self.0.push(ended);
+        }
+    }
+}
+
 /// The open episodes of one key, at most one per detector.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Episodes(Vec<Episode>);
 
 /// A run of signals of one detector on one key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Episode {
     /// Position of the detector in the table.
     detector: u8,
@@ -49,19 +64,21 @@ impl Episodes {
         time_us: i64,
         windows_us: &[i64],
         user_id: &str,
+        spare: &mut Spare,
         alerts: &mut Vec<Alert>,
     ) {
-        if self.0.is_empty() {
-            return;
-        }
-        self.0.retain(|episode| {
+        let mut at = 0;
+        while let Some(episode) = self.0.get(at) {
             let window_us = windows_us.get(usize::from(episode.detector)).copied().unwrap_or(i64::MAX);
-            let open = time_us.saturating_sub(episode.last_us) <= window_us;
-            if !open && episode.told.is_some() {
+            if time_us.saturating_sub(episode.last_us) <= window_us {
+                at += 1;
+                continue;
+            }
+            if episode.told.is_some() {
                 alerts.push(episode.alert(AlertState::Closed, user_id));
             }
-            open
-        });
+            spare.keep(self.0.remove(at));
+        }
     }
 
     /// Adds a signal to its detector's episode and returns the episode's first transaction.
@@ -70,12 +87,15 @@ impl Episodes {
         detector: u8,
         signal: &Signal,
         raised: &Raised<'_>,
+        spare: &mut Spare,
         alerts: &mut Vec<Alert>,
     ) -> &str {
         let at = match self.0.iter().position(|episode| episode.detector == detector) {
             Some(at) => at,
             None => {
-                self.0.push(Episode::new(detector, raised));
+                let mut episode = spare.0.pop().unwrap_or_default();
+                episode.begin(detector, raised);
+                self.0.push(episode);
                 self.0.len() - 1
             }
         };
@@ -101,19 +121,15 @@ impl Episodes {
 }
 
 impl Episode {
-    fn new(detector: u8, raised: &Raised<'_>) -> Self {
-        Self {
-            detector,
-            first_tx: raised.tx_id.to_owned(),
-            last_tx: String::new(),
-            last_us: raised.time_us,
-            transactions: 0,
-            amount: Amount::ZERO,
-            told: None,
-            agent_id: String::new(),
-            mandate_id: None,
-            recommended: false,
-        }
+    /// Starts over, but for the texts of the latest signal, which [`Episode::add`] sets.
+    fn begin(&mut self, detector: u8, raised: &Raised<'_>) {
+        overwrite(&mut self.first_tx, raised.tx_id);
+        self.detector = detector;
+        self.last_us = raised.time_us;
+        self.transactions = 0;
+        self.amount = Amount::ZERO;
+        self.told = None;
+        self.recommended = false;
     }
 
     fn add(&mut self, signal: &Signal, raised: &Raised<'_>) {

@@ -3,7 +3,7 @@
 use weir_detectors::{Explain, Held, Judge, Reached, Reason, TABLE, Tiers};
 use weir_events::decision::{DecidedBy, Fact, Signal};
 use weir_events::score::{RiskLevel, Scale};
-use weir_events::{Action, Amount, Verdict};
+use weir_events::{Action, Amount, Risk, Verdict};
 
 use crate::config::TierPolicy;
 
@@ -52,6 +52,7 @@ impl Judge for Bench<'_> {
             tier: entry.tier_names.get(held.tier).copied().unwrap_or(""),
             floor: strongest.0,
             points: strongest.1,
+            measure: held.measure,
             rank: u16::try_from(position).unwrap_or(u16::MAX),
             episode: 0..0,
             evidence: start..self.verdict.facts.len(),
@@ -66,7 +67,7 @@ impl Judge for Bench<'_> {
 pub(crate) fn settle(verdict: &mut Verdict, scale: &Scale) {
     let strength = |signal: &Signal| (std::cmp::Reverse((signal.floor, signal.points)), signal.rank);
     verdict.signals.sort_unstable_by_key(strength);
-    verdict.composite = verdict.signals.iter().fold(Amount::ZERO, |sum, signal| sum.plus(signal.points));
+    verdict.composite = verdict.signals.iter().fold(Risk::ZERO, |sum, signal| sum.plus(signal.points));
     (verdict.risk_score, verdict.risk_level) = scale.score(verdict.composite);
     let by_score = match verdict.risk_level {
         RiskLevel::Normal => Action::Allow,

@@ -9,7 +9,7 @@ use weir_events::decision::MandateStanding;
 use weir_events::{Alert, Amount, MandateStatus, Transaction, Verdict};
 
 use crate::entities::{Agent, Current, Ledger, Use, User};
-use crate::episodes::Raised;
+use crate::episodes::{Raised, Spare};
 use crate::judge::Bench;
 use crate::shard::{BoundReached, Policy};
 use crate::table::{Table, seeded};
@@ -20,6 +20,7 @@ pub(crate) struct Keyed {
     pub(crate) users: Table<User>,
     pub(crate) agents: Table<Agent>,
     pub(crate) ledgers: Table<Ledger>,
+    spare: Spare,
     seed: u64,
 }
 
@@ -35,7 +36,8 @@ pub(crate) struct Places {
 
 impl Keyed {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { users: Table::new(seed), agents: Table::new(seed), ledgers: Table::new(seed), seed }
+        let (users, agents, ledgers) = (Table::new(seed), Table::new(seed), Table::new(seed));
+        Self { users, agents, ledgers, spare: Spare::default(), seed }
     }
 
     /// Finds the entities of a transaction under the mandate with this number, and makes those that
@@ -80,6 +82,7 @@ impl Keyed {
             user: &mut self.users[places.user],
             ledger: places.ledger.map(|at| &mut self.ledgers[at]),
             place: places.usage.map(|place| place as usize),
+            spare: &mut self.spare,
         }
     }
 
@@ -129,13 +132,15 @@ pub(crate) struct Held<'a> {
     ledger: Option<&'a mut Ledger>,
     /// Place of the agent's use in the ledger.
     place: Option<usize>,
+    spare: &'a mut Spare,
+}
+
+/// The agent's use in the ledger of a payment.
+fn usage_of<'l>(ledger: &'l mut Option<&mut Ledger>, place: Option<usize>) -> Option<&'l mut Use> {
+    ledger.as_deref_mut()?.uses.get_mut(place?)
 }
 
 impl Held<'_> {
-    fn usage(&mut self) -> Option<&mut Use> {
-        self.ledger.as_deref_mut()?.uses.get_mut(self.place?)
-    }
-
     /// Counts the payment for its agent, and puts it into the timelines unless it is late.
     pub(crate) fn take_in(&mut self, payment: &Payment<'_>, policy: &Policy) -> Option<usize> {
         let (agent, user) = (&mut *self.agent, &mut *self.user);
@@ -170,12 +175,10 @@ impl Held<'_> {
     pub(crate) fn close_episodes(&mut self, time_us: i64, policy: &Policy, alerts: &mut Vec<Alert>) {
         let windows_us = &policy.windows_us;
         let (agent, user) = (&mut *self.agent, &mut *self.user);
-        user.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
-        agent.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
-        let usage =
-            self.ledger.as_deref_mut().zip(self.place).and_then(|(ledger, place)| ledger.uses.get_mut(place));
-        if let Some(usage) = usage {
-            usage.episodes.close_before(time_us, windows_us, &user.user_id, alerts);
+        user.episodes.close_before(time_us, windows_us, &user.user_id, self.spare, alerts);
+        agent.episodes.close_before(time_us, windows_us, &user.user_id, self.spare, alerts);
+        if let Some(usage) = usage_of(&mut self.ledger, self.place) {
+            usage.episodes.close_before(time_us, windows_us, &user.user_id, self.spare, alerts);
         }
     }
 
@@ -263,7 +266,7 @@ impl Held<'_> {
             let episodes = match entry.episode {
                 EpisodeKey::Agent => Some(&mut self.agent.episodes),
                 EpisodeKey::User => Some(&mut self.user.episodes),
-                EpisodeKey::Use => self.usage().map(|usage| &mut usage.episodes),
+                EpisodeKey::Use => usage_of(&mut self.ledger, self.place).map(|usage| &mut usage.episodes),
             };
             let Some(episodes) = episodes else {
                 // A use past its bound has no memory: each signal is a run of its own.
@@ -271,7 +274,7 @@ impl Held<'_> {
                 continue;
             };
             let detector = u8::try_from(signal.rank).unwrap_or(u8::MAX);
-            let first_tx = episodes.add(detector, signal, &raised, alerts);
+            let first_tx = episodes.add(detector, signal, &raised, self.spare, alerts);
             signal.episode = verdict.store(first_tx);
         }
         verdict.signals = signals;

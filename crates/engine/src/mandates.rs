@@ -31,13 +31,7 @@ pub(crate) struct Mandates {
 
 impl Mandates {
     pub(crate) fn new(seed: u64, mandates_max: usize, holder_mandates_max: usize) -> Self {
-        Self {
-            table: Table::new(seed),
-            holders: HashTable::new(),
-            seed,
-            mandates_max,
-            holder_mandates_max,
-        }
+        Self { table: Table::new(seed), holders: HashTable::new(), seed, mandates_max, holder_mandates_max }
     }
 
     /// Number of a mandate id, known or not.

@@ -2,7 +2,7 @@
 
 use weir_detectors::risk::Measures;
 use weir_events::profile::{ActionCounts, Current, RiskProfile};
-use weir_events::{Amount, Timestamp, profile};
+use weir_events::{Amount, Risk, Timestamp, profile};
 
 use crate::entities::Agent;
 use crate::shard::{Policy, Shard};
@@ -78,7 +78,7 @@ impl Shard {
     }
 }
 
-fn told(measures: &Measures, composite: Amount, policy: &Policy) -> profile::Measures {
+fn told(measures: &Measures, composite: Risk, policy: &Policy) -> profile::Measures {
     let (risk_score, risk_level) = policy.scale.score(composite);
     profile::Measures {
         burst_score: measures.burst,

@@ -289,7 +289,9 @@ fn check_columns(tables: &Tables) -> Result<(), RestoreError> {
     for (name, schema) in schemas() {
         for batch in table(tables, name)? {
             let is_there = |field: &&Arc<Field>| {
-                batch.column_by_name(field.name()).is_some_and(|column| column.data_type() == field.data_type())
+                batch
+                    .column_by_name(field.name())
+                    .is_some_and(|column| column.data_type() == field.data_type())
             };
             if let Some(field) = schema.fields().iter().find(|field| !is_there(field)) {
                 return Err(RestoreError::WrongColumn { table: name, column: field.name().clone() });

@@ -5,7 +5,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Amount;
-use crate::decision::Printed;
+use crate::decision::Shown;
 
 /// What an alert says of its episode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,7 +59,7 @@ pub struct Alert {
 impl Serialize for Alert {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Alert", 12)?;
-        out.serialize_field("episode_id", &Printed(format_args!("{}:{}", self.detector, self.first_tx)))?;
+        out.serialize_field("episode_id", &Shown(format_args!("{}:{}", self.detector, self.first_tx)))?;
         out.serialize_field("detector", self.detector)?;
         out.serialize_field("tier", self.tier)?;
         out.serialize_field("state", &self.state)?;
@@ -69,7 +69,7 @@ impl Serialize for Alert {
         out.serialize_field("first_tx", &self.first_tx)?;
         out.serialize_field("last_tx", &self.last_tx)?;
         out.serialize_field("transactions", &self.transactions)?;
-        out.serialize_field("amount", &Printed(self.amount))?;
+        out.serialize_field("amount", self.amount.printed().as_str())?;
         out.serialize_field("recommended", &self.recommended)?;
         out.end()
     }

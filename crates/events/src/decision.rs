@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::mask::Masked;
 use crate::score::RiskLevel;
-use crate::{Amount, MandateStatus, Timestamp, Transaction};
+use crate::{Amount, MandateStatus, Printed, Risk, Timestamp, Transaction};
 
 /// Version of the decision record's shape.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -94,7 +94,9 @@ pub struct Signal {
     /// The least action this tier asks for; [`Action::Allow`] is `none`.
     pub floor: Action,
     /// Points towards the composite risk.
-    pub points: Amount,
+    pub points: Risk,
+    /// The measure that the points follow from.
+    pub measure: Amount,
     /// Position in the table of detectors and tiers, the last key of the order.
     pub rank: u16,
     /// First transaction of the episode, in the arena of texts.
@@ -134,7 +136,7 @@ pub struct Verdict {
     /// What to do.
     pub action: Action,
     /// Sum of the points of the signals.
-    pub composite: Amount,
+    pub composite: Risk,
     /// 0 to 100, rounded half up.
     pub risk_score: u8,
     /// From the unrounded score.
@@ -157,7 +159,7 @@ impl Verdict {
     /// Empties the verdict and keeps its memory.
     pub fn clear(&mut self) {
         self.action = Action::Allow;
-        self.composite = Amount::ZERO;
+        self.composite = Risk::ZERO;
         self.risk_score = 0;
         self.risk_level = RiskLevel::Normal;
         self.decided_by = DecidedBy::None;
@@ -213,18 +215,18 @@ impl Serialize for Decision<'_> {
         out.serialize_field("mandate_id", &tx.mandate_id.as_deref())?;
         out.serialize_field("merchant", &Masked(&tx.merchant))?;
         out.serialize_field("merchant_category", &tx.merchant_category.as_deref().map(Masked))?;
-        out.serialize_field("amount", &Printed(tx.amount))?;
+        out.serialize_field("amount", tx.amount.printed().as_str())?;
         out.serialize_field("currency", tx.currency.as_str())?;
         out.serialize_field(
             "country",
             &tx.country.as_ref().map(|code| std::str::from_utf8(code).unwrap_or("??")),
         )?;
-        out.serialize_field("tx_time", &Printed(tx.tx_time))?;
+        out.serialize_field("tx_time", tx.tx_time.printed().as_str())?;
         out.serialize_field("action", verdict.action.name())?;
         out.serialize_field("flagged", &!verdict.signals.is_empty())?;
         out.serialize_field("risk_score", &verdict.risk_score)?;
         out.serialize_field("risk_level", verdict.risk_level.name())?;
-        out.serialize_field("composite_risk", &Printed(verdict.composite))?;
+        out.serialize_field("composite_risk", verdict.composite.printed().as_str())?;
         out.serialize_field("decided_by", &Settled(verdict))?;
         out.serialize_field("signals", &Signals(verdict))?;
         out.serialize_field("reasons", &Reasons(verdict))?;
@@ -236,9 +238,9 @@ impl Serialize for Decision<'_> {
 }
 
 /// Serializes anything by its `Display`, as a string.
-pub(crate) struct Printed<T>(pub(crate) T);
+pub(crate) struct Shown<T>(pub(crate) T);
 
-impl<T: fmt::Display> Serialize for Printed<T> {
+impl<T: fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Serializers escape piece by piece what they format themselves, so short texts are put
         // together here first.
@@ -321,9 +323,9 @@ impl Serialize for OneSignal<'_> {
         let mut out = serializer.serialize_struct("Signal", 5)?;
         out.serialize_field("detector", signal.detector)?;
         out.serialize_field("tier", signal.tier)?;
-        out.serialize_field("points", &Printed(signal.points))?;
+        out.serialize_field("points", signal.points.printed().as_str())?;
         let first_tx = verdict.text(&signal.episode);
-        out.serialize_field("episode_id", &Printed(format_args!("{}:{first_tx}", signal.detector)))?;
+        out.serialize_field("episode_id", &Shown(format_args!("{}:{first_tx}", signal.detector)))?;
         out.serialize_field("evidence", &Evidence { verdict, signal })?;
         out.end()
     }
@@ -341,9 +343,9 @@ impl Serialize for Evidence<'_> {
             out.serialize_key(name)?;
             match fact {
                 Fact::Count(count) => out.serialize_value(count)?,
-                Fact::Decimal(amount) => out.serialize_value(&Printed(amount))?,
-                Fact::Figure(figure) => out.serialize_value(&Printed(format_args!("{figure:.6}")))?,
-                Fact::Time(time) => out.serialize_value(&Printed(time))?,
+                Fact::Decimal(amount) => out.serialize_value(amount.printed().as_str())?,
+                Fact::Figure(figure) => out.serialize_value(&Shown(format_args!("{figure:.6}")))?,
+                Fact::Time(time) => out.serialize_value(time.printed().as_str())?,
                 Fact::Flag(flag) => out.serialize_value(flag)?,
                 Fact::Text(range) => out.serialize_value(&Masked(self.verdict.text(range)))?,
                 Fact::Name(name) => out.serialize_value(name)?,
@@ -383,7 +385,7 @@ struct Reason<'a> {
 impl Serialize for Reason<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Reason", 2)?;
-        out.serialize_field("code", &Printed(format_args!("{}.{}", self.signal.detector, self.signal.tier)))?;
+        out.serialize_field("code", &Shown(format_args!("{}.{}", self.signal.detector, self.signal.tier)))?;
         out.serialize_field("text", &Masked(self.verdict.text(&self.signal.reason)))?;
         out.end()
     }
@@ -395,9 +397,11 @@ impl Serialize for Standing<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("MandateStanding", 4)?;
         out.serialize_field("status", &self.0.status)?;
-        out.serialize_field("max_amount", &self.0.max_amount.map(Printed))?;
-        out.serialize_field("spent_before", &Printed(self.0.spent_before))?;
-        out.serialize_field("remaining", &self.0.remaining().map(Printed))?;
+        let (cap, remaining) =
+            (self.0.max_amount.map(Amount::printed), self.0.remaining().map(Amount::printed));
+        out.serialize_field("max_amount", &cap.as_ref().map(Printed::as_str))?;
+        out.serialize_field("spent_before", self.0.spent_before.printed().as_str())?;
+        out.serialize_field("remaining", &remaining.as_ref().map(Printed::as_str))?;
         out.end()
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use ethnum::I256;
 use serde::{Deserialize, Serialize};
 
+use crate::Printed;
+
 use crate::decimal::{Decimal, DecimalError};
 
 /// Decimals that an [`Amount`] holds.
@@ -206,29 +208,17 @@ impl std::str::FromStr for Amount {
     }
 }
 
+impl Amount {
+    /// The decimal text, without trailing zeros.
+    #[must_use]
+    pub fn printed(self) -> Printed {
+        Printed::decimal(self.0, 8)
+    }
+}
+
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.unsigned_abs();
-        let (whole, mut fraction) = (magnitude / UNITS.unsigned_abs(), magnitude % UNITS.unsigned_abs());
-        if self.0 < 0 {
-            f.write_str("-")?;
-        }
-        // Most values fit in 64 bits, where printing is several times cheaper.
-        match u64::try_from(whole) {
-            Ok(whole) => fmt::Display::fmt(&whole, f)?,
-            Err(_) => fmt::Display::fmt(&whole, f)?,
-        }
-        if fraction == 0 {
-            return Ok(());
-        }
-        // Digit by digit from the last, without the formatter's machinery: this stands in every record.
-        let mut printed = *b".00000000";
-        for place in printed.iter_mut().skip(1).rev() {
-            *place += u8::try_from(fraction % 10).unwrap_or_default();
-            fraction /= 10;
-        }
-        let digits = std::str::from_utf8(&printed).map_err(|_| fmt::Error)?;
-        f.write_str(digits.trim_end_matches('0'))
+        f.write_str(self.printed().as_str())
     }
 }
 

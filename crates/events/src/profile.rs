@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::score::RiskLevel;
-use crate::{Amount, Timestamp};
+use crate::{Amount, Risk, Timestamp};
 
 /// A record of topic `weir.risk-scores`, key `["user_id","agent_id"]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,7 +47,7 @@ pub struct Measures {
     pub geo_moved: i64,
     /// The weighted sum.
     #[serde(serialize_with = "printed")]
-    pub composite_risk: Amount,
+    pub composite_risk: Risk,
     /// 0 to 100.
     pub risk_score: u8,
     /// Level of the score.

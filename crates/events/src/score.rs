@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Amount;
+use crate::Risk;
 
 /// The level of a risk score.
 #[derive(
@@ -49,8 +49,8 @@ impl Scale {
     /// `exp` comes from the `libm` crate, so that every platform prints the same bytes.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=100")]
-    pub fn score(&self, composite: Amount) -> (u8, RiskLevel) {
-        if composite <= Amount::ZERO {
+    pub fn score(&self, composite: Risk) -> (u8, RiskLevel) {
+        if composite <= Risk::ZERO {
             return (0, self.level(0.0));
         }
         let score = 100.0 * (1.0 - libm::exp(-composite.to_f64() / self.scale));

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Printed;
+
 /// Microseconds in one second.
 pub const SECOND_US: i64 = 1_000_000;
 /// Microseconds in one minute.
@@ -133,11 +135,13 @@ fn pair(tens: u8, units: u8) -> Option<i64> {
     (tens <= 9 && units <= 9).then_some(i64::from(tens) * 10 + i64::from(units))
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// The printed form; a time outside the years 0 to 9999, which no input has, is given as a number.
+    #[must_use]
+    pub fn printed(self) -> Printed {
         let (year, month, day, of_day_us) = self.civil();
-        let Ok(century) = u8::try_from(year.div_euclid(100)) else {
-            return write!(f, "{} us since 1970", self.0);
+        let Some(century) = u8::try_from(year.div_euclid(100)).ok().filter(|century| *century < 100) else {
+            return Printed::decimal(self.0.into(), 0);
         };
         let us = of_day_us % SECOND_US;
         let two = |value: i64| [b'0' + narrow(value / 10 % 10), b'0' + narrow(value % 10)];
@@ -150,7 +154,13 @@ impl fmt::Display for Timestamp {
             y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1,
             f2, f3, f4, f5, f6, b'Z',
         ];
-        f.write_str(std::str::from_utf8(&printed).map_err(|_| fmt::Error)?)
+        Printed::ascii(printed)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.printed().as_str())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows of the views: what a detector's incremental state and its SQL must agree on.
 
-use crate::{Amount, Timestamp};
+use crate::{Amount, Risk, Timestamp};
 
 /// The type of a view's column, which says how it is printed and compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Kind {
     Int,
     /// An exact decimal; printed as a string without trailing zeros.
     Decimal,
+    /// Points; printed like a decimal, with up to 16 decimals.
+    Risk,
     /// A time; printed as in [`Timestamp`].
     Time,
     /// A float; compared to 1e-9 relative.
@@ -50,6 +52,8 @@ pub enum Value {
     Int(i64),
     /// For [`Kind::Decimal`].
     Decimal(Amount),
+    /// For [`Kind::Risk`].
+    Risk(Risk),
     /// For [`Kind::Time`].
     Time(Timestamp),
     /// For [`Kind::Float`].

@@ -11,7 +11,8 @@ use weir_events::profile::{ActionCounts, Current, Measures};
 use weir_events::schema::{self, AlertRecord, DecisionRecord, RejectRecord, RiskProfileRecord};
 use weir_events::score::RiskLevel;
 use weir_events::{
-    Action, Alert, Amount, Currency, Decision, Fault, MandateStatus, Origin, Reject, RiskProfile, Timestamp,
+    Action, Alert, Amount, Currency, Decision, Fault, MandateStatus, Origin, Reject, Risk, RiskProfile,
+    Timestamp,
 };
 
 /// With `WEIR_BLESS=1` the files are written anew instead.
@@ -52,8 +53,11 @@ fn check<M: Serialize + DeserializeOwned>(written: &impl Serialize) -> Value {
 
 /// The words of a signal's evidence, one of each kind.
 fn verdict() -> Verdict {
-    let mut verdict =
-        Verdict { action: Action::Block, composite: Amount(5_050_000_000), ..Verdict::default() };
+    let mut verdict = Verdict {
+        action: Action::Block,
+        composite: Risk::points(Amount(5_050_000_000)),
+        ..Verdict::default()
+    };
     let episode = verdict.store("tx_0");
     let reason = verdict.store("Card 4111 1111 1111 1111 was used.");
     let text = verdict.store("4111111111111111");
@@ -71,7 +75,8 @@ fn verdict() -> Verdict {
         detector: "scope",
         tier: "strict",
         floor: Action::Block,
-        points: Amount(5_000_000_000),
+        points: Risk::points(Amount(5_000_000_000)),
+        measure: Amount::units(1),
         rank: 0,
         episode,
         evidence: 0..8,
@@ -118,7 +123,7 @@ fn the_other_records_have_the_shape_of_their_schema() {
         amount: Amount(1),
         recommended: Recommended::PauseMandate,
     });
-    let measures = Measures { composite_risk: Amount(3_064_100_000), ..Measures::default() };
+    let measures = Measures { composite_risk: Risk::points(Amount(3_064_100_000)), ..Measures::default() };
     check::<RiskProfileRecord>(&RiskProfile {
         agent_id: "a".to_owned(),
         user_id: "u".to_owned(),

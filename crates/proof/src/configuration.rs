@@ -33,11 +33,8 @@ pub(crate) fn configuration(random: &mut Random, wanted: Wanted) -> Config {
         vary(&mut config, random);
     }
     if wanted.tight && random.percent(30) {
-        config.time.dedup_horizon = config.time.max_lateness.max(random.pick(&[
-            Span(0),
-            Span::minutes(10),
-            Span::hours(1),
-        ]));
+        config.time.dedup_horizon =
+            config.time.max_lateness.max(random.pick(&[Span(0), Span::minutes(10), Span::hours(1)]));
     }
     if wanted.tight && random.percent(30) {
         config.bounds = tight(random);
@@ -49,7 +46,8 @@ pub(crate) fn configuration(random: &mut Random, wanted: Wanted) -> Config {
 fn vary(config: &mut Config, random: &mut Random) {
     config.base_currency = CurrencyCode(random.pick(&[Currency::USD, Currency(*b"EUR")]));
     let times = &mut config.time;
-    times.max_lateness = random.pick(&[Span(0), Span(1), Span::seconds(10), Span::minutes(5), Span::hours(1)]);
+    times.max_lateness =
+        random.pick(&[Span(0), Span(1), Span::seconds(10), Span::minutes(5), Span::hours(1)]);
     times.max_clock_skew = random.pick(&[Span(0), Span::seconds(10), Span::minutes(5)]);
     let detectors = &mut config.detectors;
     detectors.burst.window = random.pick(&[Span(0), Span::seconds(10), Span::seconds(60), Span::hours(2)]);

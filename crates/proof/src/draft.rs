@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, FixedOffset, Timelike};
-use weir_events::Amount;
 use weir_events::time::{HOUR_US, MINUTE_US, SECOND_US};
+use weir_events::{Amount, Timestamp};
 
-use crate::Random;
+use crate::{Random, mandates};
 
 /// What the transactions of one stream choose from.
 #[derive(Debug, Clone)]
@@ -69,6 +69,20 @@ const PLACES: [(&str, &str); 9] = [
 impl World {
     /// A few names of everything.
     pub fn draw(random: &mut Random, max_clock_skew_us: i64) -> Self {
+        let mut world = Self::wide(random, max_clock_skew_us);
+        if random.percent(40) {
+            // One user's agents, alike in what they pay, so that bursts, cadences and pairs come about.
+            world.users.truncate(1);
+            world.agents.truncate(random.pick(&[1, 1, 2, 4]));
+            world.merchants.truncate(1);
+            world.currencies = vec!["USD"];
+            world.amounts = vec![world.amounts[0]; 9].into_iter().chain(world.amounts.pop()).collect();
+            world.recorded = 0;
+        }
+        world
+    }
+
+    fn wide(random: &mut Random, max_clock_skew_us: i64) -> Self {
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         let mandates: Vec<String> = owned(random.some(&MANDATES));
         Self {
@@ -84,6 +98,25 @@ impl World {
             recorded: random.pick(&[0, 0, 30, 100]),
             max_clock_skew_us,
         }
+    }
+}
+
+impl World {
+    /// A transaction some choices after `now_us`, which moves on with it.
+    pub fn transaction(&self, random: &mut Random, now_us: &mut i64) -> String {
+        *now_us +=
+            random.pick(&[0, 1, SECOND_US, 10 * SECOND_US, 60 * SECOND_US, 10 * MINUTE_US, 25 * HOUR_US]);
+        let time_us = *now_us + random.pick(&[0, 0, 0, -MINUTE_US, -10 * MINUTE_US, 240 * HOUR_US]);
+        let tx_id = format!("t{}", random.below(64));
+        // Times stay within the years that the codec accepts, however long the stream.
+        Draft::draw(random, self, tx_id, time_us.min(Timestamp::MAX_INPUT.0 - 24 * HOUR_US)).json(random)
+    }
+
+    /// A record of a mandate around `now_us`.
+    pub fn mandate(&self, random: &mut Random, now_us: i64) -> String {
+        let around = Draft::draw(random, self, "t".to_owned(), now_us);
+        let mandate_id = random.pick(&self.mandates);
+        mandates::line(random, self, &[around], &mandate_id)
     }
 }
 

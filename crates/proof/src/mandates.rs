@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 use weir_events::Amount;
 
-use crate::draft::{Draft, World, time};
 use crate::Random;
+use crate::draft::{Draft, World, time};
 
 /// The lines of a mandates file for payments like `drafts`.
 pub(crate) fn lines(random: &mut Random, world: &World, drafts: &[Draft]) -> Vec<String> {
@@ -49,7 +49,9 @@ pub(crate) fn line(random: &mut Random, world: &World, drafts: &[Draft], mandate
         if named.is_empty() { json!([]) } else { json!(random.some(&named)) }
     });
     optional("max_amount", 70, &mut |random| limit(random, world));
-    optional("max_amount_period", 50, &mut |random| json!(random.pick(&["lifetime", "day", "week", "month"])));
+    optional("max_amount_period", 50, &mut |random| {
+        json!(random.pick(&["lifetime", "day", "week", "month"]))
+    });
     optional("per_transaction_max", 20, &mut |random| limit(random, world));
     optional("max_uses", 20, &mut |random| json!(random.pick(&[0, 1, 3])));
     optional("currency", 60, &mut |random| json!(random.pick(&world.currencies)));

@@ -29,7 +29,9 @@ struct Sent {
 }
 
 /// Gaps between payments, in microseconds: each list makes other patterns.
-const STEPS: [&[i64]; 7] = [
+const STEPS: [&[i64]; 9] = [
+    &[0, 100_000, 500_000, 800_000],
+    &[0, 0, 1_000_000, 2_500_000, 9_000_000],
     &[0, 1, 10_000_000, 10_000_001, 60_000_000, 60_000_001, 300_000_000, 300_000_001],
     &[0, 0, 5_000_000, 8_000_000, 15_000_000, 15_000_001, 20_000_000],
     &[15_000_000, 14_999_999, 15_000_001],
@@ -67,6 +69,8 @@ impl Stream {
         let mut now_us = Timestamp::parse(random.pick(&STARTS)).unwrap().0;
         let lateness_us = config.time.max_lateness.0;
         let shuffled = random.percent(60);
+        // An agent that always bought one kind of thing and then others.
+        let changes = random.percent(50);
         let mut drafts: Vec<Draft> = Vec::new();
         let mut sent = Vec::new();
         for number in 0..count {
@@ -74,6 +78,9 @@ impl Stream {
             // Ids that do not rise with time, so that ties are not in the order of arrival.
             let tx_id = format!("t{}-{number}", random.below(1000));
             let mut draft = Draft::draw(random, &world, tx_id, now_us);
+            if changes && number < count / 2 {
+                draft.category = world.categories[0];
+            }
             if number > 0 {
                 set_clock(&mut draft, random, lateness_us, orderly);
             }
@@ -100,8 +107,7 @@ impl Stream {
         }
         sent.sort_by_key(|sent| sent.arrives_us);
         let mandates = mandates::lines(random, &world, &drafts);
-        let (happened_us, transactions) =
-            sent.into_iter().map(|sent| (sent.happened_us, sent.line)).unzip();
+        let (happened_us, transactions) = sent.into_iter().map(|sent| (sent.happened_us, sent.line)).unzip();
         Self { config, mandates, transactions, happened_us }
     }
 }
@@ -110,11 +116,13 @@ impl Stream {
 fn set_clock(draft: &mut Draft, random: &mut Random, lateness_us: i64, orderly: bool) {
     if random.percent(3) {
         let true_us = draft.time_us;
-        let ahead_us = if orderly { 3650 * DAY_US } else { random.pick(&[25 * HOUR_US, 40 * DAY_US, 3650 * DAY_US]) };
+        let ahead_us =
+            if orderly { 3650 * DAY_US } else { random.pick(&[25 * HOUR_US, 40 * DAY_US, 3650 * DAY_US]) };
         draft.time_us += ahead_us + random.between(0, DAY_US);
         draft.record_us = random.percent(30).then_some(true_us);
     } else if !orderly && random.percent(8) {
-        let behind = [lateness_us, lateness_us + 1, 2 * lateness_us + 60 * SECOND_US, 3 * HOUR_US, 30 * HOUR_US];
+        let behind =
+            [lateness_us, lateness_us + 1, 2 * lateness_us + 60 * SECOND_US, 3 * HOUR_US, 30 * HOUR_US];
         draft.time_us -= random.pick(&behind);
         draft.record_us = None;
     }

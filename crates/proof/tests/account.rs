@@ -5,36 +5,69 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use weir_detectors::Bound;
 use weir_engine::Config;
-use weir_events::codec::parse_transaction;
-use weir_events::{Action, Alert, Amount};
 use weir_events::alert::AlertState;
+use weir_events::codec::parse_transaction;
+use weir_events::{Action, Alert, Amount, Risk};
 use weir_proof::{Step, Stream, Told, check, run, same};
 
 /// Detectors in the order in which signals stand when floor and points are equal.
 const ORDER: [&str; 9] = [
-    "scope", "replay", "mandate", "burst", "collusion", "cross_merchant", "cadence", "geo_stationarity", "input",
+    "scope",
+    "replay",
+    "mandate",
+    "burst",
+    "collusion",
+    "cross_merchant",
+    "cadence",
+    "geo_stationarity",
+    "input",
 ];
 
 /// Tiers, strongest first, for which the order of a detector's table decides.
 const TIERS: [&str; 27] = [
-    "scope.strict", "scope.category_not_allowed", "scope.category",
-    "replay.not_held", "replay.revoked", "replay.expired", "replay.not_yet_valid", "replay.over_cap",
-    "replay.over_uses", "replay.over_per_transaction", "replay.wrong_currency", "replay.paused",
-    "mandate.unknown", "mandate.omitted", "mandate.none",
-    "burst.machine", "burst.pace", "burst.rate", "burst.rate_bounded",
-    "collusion.ring", "collusion.pairs",
-    "cross_merchant.risk_class", "cross_merchant.novel", "cross_merchant.breadth",
-    "cadence.regular", "geo_stationarity.moved", "input",
+    "scope.strict",
+    "scope.category_not_allowed",
+    "scope.category",
+    "replay.not_held",
+    "replay.revoked",
+    "replay.expired",
+    "replay.not_yet_valid",
+    "replay.over_cap",
+    "replay.over_uses",
+    "replay.over_per_transaction",
+    "replay.wrong_currency",
+    "replay.paused",
+    "mandate.unknown",
+    "mandate.omitted",
+    "mandate.none",
+    "burst.machine",
+    "burst.pace",
+    "burst.rate",
+    "burst.rate_bounded",
+    "collusion.ring",
+    "collusion.pairs",
+    "cross_merchant.risk_class",
+    "cross_merchant.novel",
+    "cross_merchant.breadth",
+    "cadence.regular",
+    "geo_stationarity.moved",
+    "input",
 ];
 
 /// The floor of a tier, as the specification lists them.
 fn floor(code: &str) -> Action {
     match code {
-        "replay.paused" | "mandate.unknown" | "scope.category" | "burst.machine" | "cross_merchant.risk_class" => {
-            Action::Review
-        }
+        "replay.paused"
+        | "mandate.unknown"
+        | "scope.category"
+        | "burst.machine"
+        | "cross_merchant.risk_class" => Action::Review,
         "scope.strict" | "scope.category_not_allowed" => Action::Block,
-        "mandate.omitted" | "burst.pace" | "burst.rate" | "cross_merchant.novel" | "cadence.regular"
+        "mandate.omitted"
+        | "burst.pace"
+        | "burst.rate"
+        | "cross_merchant.novel"
+        | "cadence.regular"
         | "geo_stationarity.moved" => Action::Challenge,
         "burst.rate_bounded" | "cross_merchant.breadth" | "mandate.none" => Action::Allow,
         _ if code.starts_with("replay.") => Action::Block,
@@ -46,6 +79,13 @@ fn floor(code: &str) -> Action {
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} of {value} is no text"))
+}
+
+fn risk(value: &Value, name: &str) -> Risk {
+    let printed = text(value, name);
+    let risk: Risk = printed.parse().unwrap();
+    assert_eq!(risk.to_string(), printed, "decimals are printed in one form");
+    risk
 }
 
 fn amount(value: &Value, name: &str) -> Amount {
@@ -76,7 +116,11 @@ fn records_in_are_decisions_duplicates_and_rejects() {
         let seen: u64 = end.profiles.iter().map(|profile| profile.payments_seen).sum();
         same("decisions and payments seen", &(decisions as u64), &seen)?;
         let silent = |step: &&Step| step.decision().is_none();
-        same("alerts without a decision", &0, &steps.iter().filter(silent).map(|step| step.alerts.len()).sum())
+        same(
+            "alerts without a decision",
+            &0,
+            &steps.iter().filter(silent).map(|step| step.alerts.len()).sum(),
+        )
     });
 }
 
@@ -87,7 +131,8 @@ fn every_decision_adds_up() {
         let (steps, _) = run(&stream, 1, 1);
         for (line, step) in stream.transactions.iter().zip(&steps) {
             if let Some(json) = step.decision() {
-                let decision: Value = serde_json::from_str(json).map_err(|error| format!("{error}: {json}"))?;
+                let decision: Value =
+                    serde_json::from_str(json).map_err(|error| format!("{error}: {json}"))?;
                 echoes(&stream.config, line, &decision).map_err(|why| format!("{why}: {json}"))?;
                 adds_up(&stream.config, &decision).map_err(|why| format!("{why}: {json}"))?;
             }
@@ -128,10 +173,10 @@ fn adds_up(config: &Config, decision: &Value) -> Result<(), String> {
     let signals = decision["signals"].as_array().unwrap();
     let code = |signal: &Value| format!("{}.{}", text(signal, "detector"), text(signal, "tier"));
     let codes: Vec<String> = signals.iter().map(code).collect();
-    let points: Vec<Amount> = signals.iter().map(|signal| amount(signal, "points")).collect();
+    let points: Vec<Risk> = signals.iter().map(|signal| risk(signal, "points")).collect();
 
-    let sum = points.iter().fold(Amount::ZERO, |sum, points| sum.plus(*points));
-    let composite = amount(decision, "composite_risk");
+    let sum = points.iter().fold(Risk::ZERO, |sum, points| sum.plus(*points));
+    let composite = risk(decision, "composite_risk");
     same("the composite and the sum of the points", &composite, &sum)?;
     same("flagged", &decision["flagged"].as_bool(), &Some(!signals.is_empty()))?;
 
@@ -143,7 +188,8 @@ fn adds_up(config: &Config, decision: &Value) -> Result<(), String> {
     }
 
     let rank = |code: &str| ORDER.iter().position(|name| code.split('.').next() == Some(name)).unwrap();
-    let place = |at: usize| (std::cmp::Reverse(floor(&codes[at])), std::cmp::Reverse(points[at]), rank(&codes[at]));
+    let place =
+        |at: usize| (std::cmp::Reverse(floor(&codes[at])), std::cmp::Reverse(points[at]), rank(&codes[at]));
     if let Some(at) = (1..codes.len()).find(|&at| place(at - 1) >= place(at)) {
         return Err(format!("signal {at} stands before a stronger one, or its detector speaks twice"));
     }
@@ -241,7 +287,8 @@ fn follow(
         let code = format!("{}.{}", text(signal, "detector"), text(signal, "tier"));
         let order = TIERS.iter().position(|tier| *tier == code || code.starts_with("input."));
         let (floor, order) = (floor(&code), order.unwrap());
-        let stronger = episode.told.is_none_or(|(told, before)| floor > told || (floor == told && order < before));
+        let stronger =
+            episode.told.is_none_or(|(told, before)| floor > told || (floor == told && order < before));
         if floor > Action::Allow && stronger {
             let state = if episode.told.is_none() { AlertState::Opened } else { AlertState::Escalated };
             episode.told = Some((floor, order));

@@ -72,7 +72,7 @@ impl Traffic {
     fn line(&mut self, agent: usize, time_us: i64) -> String {
         self.number += 1;
         let cents = self.random.between(100, 9_999);
-        let category = self.random.pick(&["groceries", "5411", "falconry supplies"]);
+        let category = self.random.pick(&["groceries", "5411", "falconry_supplies"]);
         // The first has no mandate, and so that nothing asks for a person, no bursts either.
         let mandate = if agent == 0 { String::new() } else { format!(r#""mandate_id":"mdt_{agent}","#) };
         let place = match agent % 3 {
@@ -113,7 +113,8 @@ impl Line {
         let bounded = |signal: &&weir_events::decision::Signal| signal.tier == "rate_bounded";
         self.bounded_bursts += self.verdict.signals.iter().filter(bounded).count() as u64;
         self.encoded.clear();
-        let decision = Decision { transaction: &tx, verdict: &self.verdict, config_digest: "0123456789abcdef" };
+        let decision =
+            Decision { transaction: &tx, verdict: &self.verdict, config_digest: "0123456789abcdef" };
         sonic_rs::to_writer(&mut self.encoded, &decision).unwrap();
     }
 }
@@ -125,8 +126,7 @@ fn a_steady_stream_allocates_nothing() {
     config.time.dedup_horizon = Span::hours(1);
     // Agents learn no threshold of their own, so that bursts go on giving signals.
     config.detectors.burst.max_threshold = config.detectors.burst.min_count;
-    config.currency_rates =
-        [(CurrencyCode(Currency(*b"EUR")), Plain(Amount::parse("1.08").unwrap()))].into();
+    config.currency_rates = [(CurrencyCode(Currency(*b"EUR")), Plain(Amount::parse("1.08").unwrap()))].into();
     let mut line = Line {
         intake: Intake::new(&config, 1),
         shard: Shard::new(&config, 1),

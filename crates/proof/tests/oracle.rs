@@ -78,10 +78,11 @@ fn the_streams_reach_every_corner() {
     let told = ["duplicate", "late", "too_old", "duplicate_conflict", "invalid_json", "duplicate_field"];
     let bounds = weir_detectors::Bound::ALL.iter().map(|bound| format!("bound {}", bound.name()));
     let unreached = ["bound agents_max", "bound mandates_max", "bound remembered_ids_max"];
-    let wanted: BTreeSet<String> =
-        wanted.chain(tiers).chain(told.map(str::to_owned)).chain(bounds).collect();
-    let missing: Vec<&String> =
-        wanted.iter().filter(|name| !unreached.contains(&name.as_str()) && !seen.contains_key(*name)).collect();
+    let wanted: BTreeSet<String> = wanted.chain(tiers).chain(told.map(str::to_owned)).chain(bounds).collect();
+    let missing: Vec<&String> = wanted
+        .iter()
+        .filter(|name| !unreached.contains(&name.as_str()) && !seen.contains_key(*name))
+        .collect();
     assert!(missing.is_empty(), "never seen: {missing:?}; seen: {seen:?}");
 }
 

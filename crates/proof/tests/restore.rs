@@ -64,7 +64,10 @@ fn sound() -> (Stream, Tables) {
     let filled = |seed| {
         let stream = Stream::nasty(seed);
         let tables = run(&stream, 1, 1).1.snapshot();
-        tables.iter().all(|(_, batches)| batches[0].num_rows() > 1 || batches[0].num_columns() == 2).then_some((stream, tables))
+        tables
+            .iter()
+            .all(|(_, batches)| batches[0].num_rows() > 1 || batches[0].num_columns() == 2)
+            .then_some((stream, tables))
     };
     (0..).find_map(filled).unwrap()
 }
@@ -127,7 +130,8 @@ fn with_state(tables: &Tables, at: usize, row: usize, change: &dyn Fn(Vec<u8>) -
 }
 
 fn tables_with_state(tables: &Tables) -> Vec<(usize, usize)> {
-    let with_state = tables.iter().enumerate().filter(|(_, (_, batches))| batches[0].column_by_name("state").is_some());
+    let with_state =
+        tables.iter().enumerate().filter(|(_, (_, batches))| batches[0].column_by_name("state").is_some());
     with_state.flat_map(|(at, (_, batches))| (0..batches[0].num_rows()).map(move |row| (at, row))).collect()
 }
 
@@ -140,7 +144,8 @@ fn truncated_states_are_told() {
             let damaged = with_state(&tables, at, row, &shorter);
             let table = tables[at].0;
             let restored = Shard::restore(&stream.config, 0, &damaged);
-            let unknown = table == "mandates" && tables[at].1[0].column_by_name("state").unwrap().is_null(row);
+            let unknown =
+                table == "mandates" && tables[at].1[0].column_by_name("state").unwrap().is_null(row);
             if !unknown {
                 let error = restored.map(|_| ()).unwrap_err();
                 assert!(matches!(error, RestoreError::WrongState { .. }), "{table} row {row}: {error}");

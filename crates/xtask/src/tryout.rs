@@ -20,7 +20,9 @@ pub(crate) fn run() -> Outcome {
     let path = |folder: &Path, name: &str| folder.join(name).display().to_string();
     let weir = || Program::new(&run::root().join("target/release/weir").display().to_string());
     let (stream_shown, decided_shown) = (stream.display().to_string(), decided.display().to_string());
-    weir().args(["generate", "--out", &stream_shown, "--transactions", TRANSACTIONS, "--seed", "7"]).checked()?;
+    weir()
+        .args(["generate", "--out", &stream_shown, "--transactions", TRANSACTIONS, "--seed", "7"])
+        .checked()?;
     let (transactions, mandates) = (path(&stream, "transactions.ndjson"), path(&stream, "mandates.ndjson"));
     weir()
         .args(["replay", "--transactions", &transactions, "--mandates", &mandates])
@@ -28,7 +30,11 @@ pub(crate) fn run() -> Outcome {
         .checked()?;
     show("The first blocked decisions", &decided.join("decisions.ndjson"), "\"action\":\"block\"")?;
     show("The first alerts", &decided.join("alerts.ndjson"), "")?;
-    show("Risk profiles at the highest level", &decided.join("risk-scores.ndjson"), "\"risk_level\":\"highest\"")?;
+    show(
+        "Risk profiles at the highest level",
+        &decided.join("risk-scores.ndjson"),
+        "\"risk_level\":\"highest\"",
+    )?;
     for view in ["burst", "replay", "collusion", "risk"] {
         show(&format!("View {view}"), &decided.join("views").join(format!("{view}.ndjson")), "")?;
     }

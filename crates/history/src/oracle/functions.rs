@@ -1,4 +1,4 @@
-//! The SQL functions that decimals need: rounding half-even to 1e-8, as everywhere in Weir.
+//! The SQL function that decimals need.
 
 use std::sync::Arc;
 
@@ -25,16 +25,6 @@ pub(super) fn to_base(rates: Rates) -> ScalarUDF {
     };
     let types = vec![DECIMAL, DataType::Utf8];
     create_udf("to_base", types, DECIMAL, Volatility::Immutable, Arc::new(convert))
-}
-
-/// `times(a, b)`: the product of two decimals rounded half-even to 1e-8.
-pub(super) fn times() -> ScalarUDF {
-    let multiply = |arguments: &[ColumnarValue]| {
-        let [left, right] = arrays(arguments)?;
-        let (left, right) = (left.as_primitive::<Decimal128Type>(), right.as_primitive::<Decimal128Type>());
-        decimals(left.iter().zip(right).map(|(left, right)| Some(Amount(left?).times(Amount(right?)))))
-    };
-    create_udf("times", vec![DECIMAL; 2], DECIMAL, Volatility::Immutable, Arc::new(multiply))
 }
 
 fn arrays(arguments: &[ColumnarValue]) -> Result<[Arc<dyn Array>; 2]> {

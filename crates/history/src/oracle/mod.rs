@@ -117,7 +117,6 @@ impl<'a> Oracle<'a> {
         let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
         let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
         context.register_udf(functions::to_base(config.rates));
-        context.register_udf(functions::times());
         let categories = tables::merchant_categories(&config.merchant_categories)
             .map_err(|error| failed("merchant_categories", error.into()))?;
         let oracle = Self {

@@ -47,7 +47,7 @@ fn literal(name: &'static str, value: &Value) -> Result<String, OracleError> {
         Value::Int(value) if *value < 0 => Ok(format!("({value})")),
         Value::Int(value) => Ok(value.to_string()),
         Value::Decimal(value) => Ok(format!("CAST('{}' AS DECIMAL(38, 8))", decimal(value.0))),
-        Value::Null | Value::Text(_) | Value::Time(_) | Value::Float(_) => {
+        Value::Null | Value::Text(_) | Value::Risk(_) | Value::Time(_) | Value::Float(_) => {
             Err(OracleError::ParameterType { name })
         }
     }

@@ -6,10 +6,13 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, Schema};
 use weir_events::view::{Column, Kind, Row, Value, View};
-use weir_events::{Amount, Timestamp};
+use weir_events::{Amount, Risk, Timestamp};
 
 use super::tables::{PRECISION, SCALE};
 use super::{OracleError, failed};
+
+/// Points of risk: 38 digits, 16 of them behind the point.
+const RISK: DataType = DataType::Decimal128(PRECISION, 16);
 
 /// Makes sure that the SQL gives what the view declares: these columns in this order. Types are as
 /// strict as exactness needs: nothing that holds a decimal or a count may pass through a float.
@@ -38,6 +41,7 @@ fn fits(kind: Kind, data_type: &DataType) -> bool {
         Kind::Text => matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8),
         Kind::Int | Kind::Time => *data_type == DataType::Int64,
         Kind::Decimal => matches!(data_type, DataType::Decimal128(_, scale) if *scale <= SCALE),
+        Kind::Risk => *data_type == RISK,
         Kind::Float => *data_type == DataType::Float64,
     }
 }
@@ -80,6 +84,7 @@ fn arrow_type(column: &Column) -> DataType {
         Kind::Text => DataType::Utf8,
         Kind::Int | Kind::Time => DataType::Int64,
         Kind::Decimal => DataType::Decimal128(PRECISION, SCALE),
+        Kind::Risk => RISK,
         Kind::Float => DataType::Float64,
     }
 }
@@ -93,6 +98,7 @@ fn value(kind: Kind, values: &ArrayRef, row: usize) -> Value {
         Kind::Int => Value::Int(values.as_primitive::<Int64Type>().value(row)),
         Kind::Time => Value::Time(Timestamp(values.as_primitive::<Int64Type>().value(row))),
         Kind::Decimal => Value::Decimal(Amount(values.as_primitive::<Decimal128Type>().value(row))),
+        Kind::Risk => Value::Risk(Risk(values.as_primitive::<Decimal128Type>().value(row))),
         Kind::Float => Value::Float(values.as_primitive::<Float64Type>().value(row)),
     }
 }

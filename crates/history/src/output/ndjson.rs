@@ -44,6 +44,7 @@ fn write_value(column: &Column, value: &Value, out: &mut impl Write) -> io::Resu
         Value::Text(text) => Ok(serde_json::to_writer(out, &Masked(text))?),
         Value::Int(value) => write!(out, "{value}"),
         Value::Decimal(value) => write!(out, "\"{value}\""),
+        Value::Risk(value) => write!(out, "\"{value}\""),
         Value::Time(value) => write!(out, "\"{value}\""),
         Value::Float(value) => Ok(serde_json::to_writer(out, value)?),
     }

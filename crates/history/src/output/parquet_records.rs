@@ -70,7 +70,7 @@ pub const DECISION_COLUMNS: &[RecordColumn] = &[
     column("flagged", BOOL),
     column("risk_score", INT),
     column("risk_level", TEXT),
-    column("composite_risk", DECIMAL),
+    column("composite_risk", RecordKind::Scalar(Kind::Risk)),
     column("decided_by", TEXT),
     column("signals", JSON),
     column("reasons", JSON),
@@ -137,7 +137,7 @@ enum Builder {
     Int(Int64Builder),
     Float(Float64Builder),
     Bool(BooleanBuilder),
-    Decimal(Decimal128Builder),
+    Decimal(Kind, Decimal128Builder),
     Time(TimestampMicrosecondBuilder),
     Json(StringBuilder),
 }
@@ -205,7 +205,9 @@ impl Builder {
             RecordKind::Scalar(Kind::Text) => Self::Text(StringBuilder::new()),
             RecordKind::Scalar(Kind::Int) => Self::Int(Int64Builder::new()),
             RecordKind::Scalar(Kind::Float) => Self::Float(Float64Builder::new()),
-            RecordKind::Scalar(Kind::Decimal) => Self::Decimal(Decimal128Builder::new()),
+            RecordKind::Scalar(kind @ (Kind::Decimal | Kind::Risk)) => {
+                Self::Decimal(kind, Decimal128Builder::new())
+            }
             RecordKind::Scalar(Kind::Time) => Self::Time(TimestampMicrosecondBuilder::new()),
         }
     }
@@ -218,8 +220,8 @@ impl Builder {
             Self::Int(builder) => builder.append_option(parsed(json)?),
             Self::Float(builder) => builder.append_option(parsed(json)?),
             Self::Bool(builder) => builder.append_option(parsed(json)?),
-            Self::Decimal(builder) => {
-                let DataType::Decimal128(precision, scale) = arrow_type(Kind::Decimal) else {
+            Self::Decimal(kind, builder) => {
+                let DataType::Decimal128(precision, scale) = arrow_type(*kind) else {
                     return Err("not a decimal type".to_owned());
                 };
                 let amount =
@@ -241,7 +243,7 @@ impl Builder {
             Self::Int(builder) => Arc::new(builder.finish()),
             Self::Float(builder) => Arc::new(builder.finish()),
             Self::Bool(builder) => Arc::new(builder.finish()),
-            Self::Decimal(builder) => Arc::new(builder.finish().with_data_type(arrow_type(Kind::Decimal))),
+            Self::Decimal(kind, builder) => Arc::new(builder.finish().with_data_type(arrow_type(*kind))),
             Self::Time(builder) => Arc::new(builder.finish().with_timezone("UTC")),
         })
     }

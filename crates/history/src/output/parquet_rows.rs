@@ -22,6 +22,8 @@ const BATCH_ROWS: usize = 64 << 10;
 /// Decimals as in the tables of the views: 38 digits, 8 of them behind the point.
 const PRECISION: u8 = 38;
 const SCALE: i8 = 8;
+/// Points of risk have twice as many decimals.
+const RISK_SCALE: i8 = 16;
 
 /// Writes the rows of a view: text as UTF-8, integers as 64 bits, decimals as `Decimal128(38, 8)`, times
 /// as microseconds in UTC, floats as 64 bits; compressed with zstd. Card numbers are masked as in JSON.
@@ -53,6 +55,7 @@ pub(super) fn arrow_type(kind: Kind) -> DataType {
         Kind::Text => DataType::Utf8,
         Kind::Int => DataType::Int64,
         Kind::Decimal => DataType::Decimal128(PRECISION, SCALE),
+        Kind::Risk => DataType::Decimal128(PRECISION, RISK_SCALE),
         Kind::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         Kind::Float => DataType::Float64,
     }
@@ -86,6 +89,10 @@ fn array(view: &View, column: &Column, at: usize, rows: &[Row]) -> Result<ArrayR
         Kind::Decimal => {
             let amounts = collect!(Decimal128Array, Value::Decimal, |amount: &weir_events::Amount| amount.0);
             Arc::new(amounts.with_precision_and_scale(PRECISION, SCALE)?)
+        }
+        Kind::Risk => {
+            let points = collect!(Decimal128Array, Value::Risk, |risk: &weir_events::Risk| risk.0);
+            Arc::new(points.with_precision_and_scale(PRECISION, RISK_SCALE)?)
         }
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_events::view::{Row, Value};
-use weir_events::{Amount, CapPeriod, Currency, Mandate, Timestamp, Transaction};
+use weir_events::{Amount, CapPeriod, Currency, Mandate, Risk, Timestamp, Transaction};
 
 use crate::views::{at, categories, located, mandate, rates, transaction};
 
@@ -314,10 +314,10 @@ fn risk(stream: &Stream) -> Vec<Row> {
             ];
             let whole: i128 =
                 counts.iter().map(|&(weight, count)| weight * i128::from(count) * 100_000_000).sum();
-            let composite = Amount(whole).plus(Amount(over).times(Amount(10_000_000)));
+            let composite = Risk::points(Amount(whole)).plus(Risk::of(Amount(10_000_000), Amount(over)));
             row.extend([Value::Int(counts[0].1), Value::Decimal(Amount(over))]);
             row.extend(counts[1..].iter().map(|&(_, count)| Value::Int(count)));
-            row.push(Value::Decimal(composite));
+            row.push(Value::Risk(composite));
             row
         })
         .collect()

@@ -43,7 +43,7 @@ pub(crate) static VIEWS: [View; 9] = [
     view!("risk", "risk.sql", [0, 1],
         agent_id Text, user_id Text, burst_score Int, replay_over_amount Decimal, scope_violations Int,
         collusion_pairs Int, cross_merchant_categories Int, cadence_regular Int, geo_moved Int,
-        composite_risk Decimal),
+        composite_risk Risk),
 ];
 
 pub(crate) fn units(text: &str) -> Amount {
