@@ -110,6 +110,12 @@ impl Terms {
         self.allowed_merchants.is_some()
     }
 
+    /// Whether merchant categories are restricted.
+    #[must_use]
+    pub fn restricts_categories(&self) -> bool {
+        self.allowed_categories.is_some()
+    }
+
     /// Whether a normalized merchant is allowed.
     #[must_use]
     pub fn allows_merchant(&self, normalized: &str) -> bool {

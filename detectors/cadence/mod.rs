@@ -52,13 +52,19 @@ impl Default for Params {
 }
 
 impl Params {
-    fn max_stddev_us(&self) -> u64 {
-        microseconds(self.max_stddev_seconds)
+    fn limits(&self) -> Limits {
+        Limits {
+            stddev_us: microseconds(self.max_stddev_seconds),
+            mean_us: microseconds(self.max_mean_seconds),
+        }
     }
+}
 
-    fn max_mean_us(&self) -> u64 {
-        microseconds(self.max_mean_seconds)
-    }
+/// What deviation and mean are below, in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    stddev_us: u64,
+    mean_us: u64,
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
@@ -93,13 +99,10 @@ impl Gaps {
         U256::from(self.count) * U256::from(self.squares) - sum * sum
     }
 
-    fn is_short(&self, params: &Params) -> bool {
-        u128::from(self.sum) < u128::from(params.max_mean_us()) * u128::from(self.count)
-    }
-
-    fn is_even(&self, params: &Params) -> bool {
-        let limit = params.max_stddev_us();
-        self.is_short(params) && self.is_even_narrow(limit).unwrap_or_else(|| self.is_even_wide(limit))
+    fn is_even(&self, limits: Limits) -> bool {
+        let short = u128::from(self.sum) < u128::from(limits.mean_us) * u128::from(self.count);
+        let even = || self.is_even_narrow(limits.stddev_us).unwrap_or_else(|| self.is_even_wide(limits.stddev_us));
+        short && even()
     }
 
     /// `None` where 128 bits do not suffice, which takes more gaps than the signal looks at.
@@ -152,7 +155,7 @@ impl State {
     #[must_use]
     pub fn is_regular(&self, params: &Params) -> bool {
         let gaps = self.gaps();
-        gaps.count >= params.min_gaps && gaps.count >= 2 && gaps.is_even(params)
+        gaps.count >= params.min_gaps && gaps.count >= 2 && gaps.is_even(params.limits())
     }
 
     /// Row of the view, if the agent has one.
@@ -201,7 +204,8 @@ impl State {
         if (self.latest_us.len() as u64) <= least {
             return None;
         }
-        let longest_us = params.max_mean_us().saturating_mul(SIGNAL_GAPS_MAX as u64);
+        let limits = params.limits();
+        let longest_us = limits.mean_us.saturating_mul(SIGNAL_GAPS_MAX as u64);
         let (mut gaps, mut regular) = (Gaps::default(), None);
         let latest_first = self.latest_us.iter().rev();
         for (later, earlier) in latest_first.clone().zip(latest_first.skip(1)) {
@@ -214,7 +218,7 @@ impl State {
             }
             gaps.squares += u128::from(gap).pow(2);
             let enough = gaps.count >= least;
-            if enough && gaps.is_even(params) && gaps.is_steady() {
+            if enough && gaps.is_even(limits) && gaps.is_steady() {
                 regular = Some(gaps);
             }
         }
@@ -294,8 +298,8 @@ impl Detector for Cadence {
         let int = |value: u64| Value::Int(i64::try_from(value).unwrap_or(i64::MAX));
         vec![
             ("cadence_min_gaps", int(params.min_gaps)),
-            ("cadence_max_stddev_us", int(params.max_stddev_us())),
-            ("cadence_max_mean_us", int(params.max_mean_us())),
+            ("cadence_max_stddev_us", int(params.limits().stddev_us)),
+            ("cadence_max_mean_us", int(params.limits().mean_us)),
         ]
     }
 }

@@ -120,9 +120,11 @@ impl Detector for Scope {
                 tiers.push(Held { tier, measure });
             }
         }
-        let category = payment.tx.merchant_category.as_deref().map(lower);
-        if !terms.allows_category(category.as_deref()) {
-            tiers.push(Held { tier: CATEGORY_NOT_ALLOWED, measure });
+        if terms.restricts_categories() {
+            let category = payment.tx.merchant_category.as_deref().map(lower);
+            if !terms.allows_category(category.as_deref()) {
+                tiers.push(Held { tier: CATEGORY_NOT_ALLOWED, measure });
+            }
         }
     }
 

@@ -82,11 +82,12 @@ impl Actions {
     /// Adds a decision and frees what lies more than a day before the latest one.
     pub(crate) fn add(&mut self, time_us: i64, action: Action, bounds: &Bounds, reached: &mut Reached) {
         let packed = time_us << 2 | action as i64;
-        let mut at = self.packed.len();
-        while at > 0 && self.packed.get(at - 1).is_some_and(|&earlier| earlier > packed) {
-            at -= 1;
+        if self.packed.back().is_none_or(|&last| last <= packed) {
+            self.packed.push_back(packed);
+        } else {
+            let at = self.packed.partition_point(|&earlier| earlier <= packed);
+            self.packed.insert(at, packed);
         }
-        self.packed.insert(at, packed);
         let latest_us = self.packed.back().map_or(time_us, |&last| last >> 2);
         while self.packed.front().is_some_and(|&first| first >> 2 < latest_us - DAY_US) {
             self.packed.pop_front();

@@ -12,6 +12,8 @@ use weir_events::MandateRecord;
 #[derive(Debug, Default)]
 pub struct Schedule {
     due: BTreeMap<i64, Vec<MandateRecord>>,
+    /// When the next of them takes effect.
+    next_us: Option<i64>,
     latest_us: BTreeMap<String, i64>,
 }
 
@@ -25,22 +27,22 @@ impl Schedule {
         };
         self.latest_us.insert(record.mandate_id().to_owned(), due_us);
         self.due.entry(due_us).or_default().push(record);
+        self.next_us = self.due.first_key_value().map(|(&next_us, _)| next_us);
     }
 
     /// The records that take effect when event time has reached `greatest_us`, in order; `None`:
     /// those in force before the first transaction.
     pub fn take_due(&mut self, greatest_us: Option<i64>) -> impl Iterator<Item = MandateRecord> + use<> {
         let until_us = greatest_us.unwrap_or(i64::MIN);
-        let is_due = self.due.first_key_value().is_some_and(|(&due_us, _)| due_us <= until_us);
-        let due = match (is_due, until_us.checked_add(1)) {
-            (false, _) => BTreeMap::new(),
-            (true, Some(after_us)) => {
-                let later = self.due.split_off(&after_us);
-                std::mem::replace(&mut self.due, later)
-            }
-            (true, None) => std::mem::take(&mut self.due),
-        };
-        due.into_values().flatten()
+        // Asked for every transaction, and nearly always in vain.
+        let is_due = until_us >= self.next_us.unwrap_or(i64::MAX);
+        let due = is_due.then(|| {
+            let later = until_us.checked_add(1).map(|after_us| self.due.split_off(&after_us));
+            let due = std::mem::replace(&mut self.due, later.unwrap_or_default());
+            self.next_us = self.due.first_key_value().map(|(&next_us, _)| next_us);
+            due
+        });
+        due.into_iter().flat_map(BTreeMap::into_values).flatten()
     }
 
     /// Every record that is left, in order.

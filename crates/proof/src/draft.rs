@@ -243,15 +243,15 @@ fn text(text: &str, random: &mut Random) -> String {
 
 fn amount(units: i128, currency: &str, random: &mut Random) -> (&'static str, String) {
     let printed = Amount(units).to_string();
-    let (minor, per_unit) = match currency {
-        "JPY" => (true, 100_000_000),
-        "KWD" => (true, 100_000),
-        _ => (true, 1_000_000),
+    let units_per_minor = match currency {
+        "JPY" => 100_000_000,
+        "KWD" => 100_000,
+        _ => 1_000_000,
     };
     match random.below(5) {
         0 => ("amount", printed),
         1 => ("amount", format!("{units}e-8")),
-        2 if minor && units % per_unit == 0 => ("amount_minor", (units / per_unit).to_string()),
+        2 if units % units_per_minor == 0 => ("amount_minor", (units / units_per_minor).to_string()),
         3 if units % 10 == 0 && printed.contains('.') => ("amount", format!("\"{printed}0\"")),
         _ => ("amount", format!("\"{printed}\"")),
     }
@@ -265,7 +265,7 @@ pub(crate) fn time(time_us: i64, random: &mut Random) -> String {
     let us = local.nanosecond() / 1000;
     let fraction = match random.below(3) {
         0 if us == 0 => String::new(),
-        1 if us % 1000 == 0 => format!(".{:03}", us / 1000),
+        1 if us.is_multiple_of(1000) => format!(".{:03}", us / 1000),
         2 => format!(".{us:06}987"),
         _ => format!(".{us:06}"),
     };

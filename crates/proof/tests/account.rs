@@ -1,4 +1,10 @@
 //! Every record is accounted for, and every decision adds up.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 use std::collections::BTreeMap;
 
@@ -7,7 +13,7 @@ use weir_detectors::Bound;
 use weir_engine::Config;
 use weir_events::alert::AlertState;
 use weir_events::codec::parse_transaction;
-use weir_events::{Action, Alert, Amount, Risk};
+use weir_events::{Action, Alert, Risk};
 use weir_proof::{Step, Stream, Told, check, run, same};
 
 /// Detectors in the order in which signals stand when floor and points are equal.
@@ -86,13 +92,6 @@ fn risk(value: &Value, name: &str) -> Risk {
     let risk: Risk = printed.parse().unwrap();
     assert_eq!(risk.to_string(), printed, "decimals are printed in one form");
     risk
-}
-
-fn amount(value: &Value, name: &str) -> Amount {
-    let printed = text(value, name);
-    let amount = Amount(units(printed));
-    assert_eq!(amount.to_string(), printed, "decimals are printed in one form");
-    amount
 }
 
 /// Units of 1e-8 of a printed decimal, however great.

@@ -1,4 +1,10 @@
 //! Every view of the engine against its SQL on DataFusion.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

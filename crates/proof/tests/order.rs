@@ -1,4 +1,10 @@
 //! What does not depend on the order of arrival.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::{MandateRecord, RiskProfile};

@@ -1,4 +1,10 @@
 //! A snapshot taken anywhere, restored and continued, is as if nothing had happened.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 use std::sync::Arc;
 

@@ -21,12 +21,6 @@ const SORT_MEMORY_BYTES: usize = 1 << 30;
 
 /// Opens the transactions, sorted where that was asked for.
 pub(super) fn transactions(args: &ReplayArgs) -> Result<Box<dyn Records>, Failure> {
-    let stdin = Path::new("-");
-    if args.transactions == stdin && args.mandates.as_deref() == Some(stdin) {
-        return Err(Failure::Usage(
-            "only one of --transactions and --mandates can be the standard input".to_owned(),
-        ));
-    }
     let reader = RecordReader::open(&args.transactions, options(TRANSACTION_COLUMNS))?;
     if !args.sort {
         return Ok(Box::new(reader));
@@ -37,6 +31,12 @@ pub(super) fn transactions(args: &ReplayArgs) -> Result<Box<dyn Records>, Failur
 
 /// Opens the mandates, where there are any.
 pub(super) fn mandates(args: &ReplayArgs) -> Result<MandatesFile, Failure> {
+    let stdin = Path::new("-");
+    if args.transactions == stdin && args.mandates.as_deref() == Some(stdin) {
+        return Err(Failure::Usage(
+            "only one of --transactions and --mandates can be the standard input".to_owned(),
+        ));
+    }
     let open = |path: &PathBuf| -> Result<_, Failure> {
         Ok((RecordReader::open(path, options(MANDATE_COLUMNS))?, path.display().to_string()))
     };

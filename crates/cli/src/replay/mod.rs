@@ -38,8 +38,8 @@ pub(crate) fn run(args: &ReplayArgs, screen: &Screen) -> Result<(), Failure> {
     let config = configured(&args.config, lateness.collect())?.engine;
     let begun = Instant::now();
     // Both inputs are opened before anything is written: a slip in a path costs no earlier output.
-    let mut transactions = inputs::transactions(args)?;
     let mandates = inputs::mandates(args)?;
+    let mut transactions = inputs::transactions(args)?;
     let mut output = Output::create(&args.out, args.format)?;
     let mandates = mandates.read(&config, &mut output)?;
 

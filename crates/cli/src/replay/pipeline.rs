@@ -58,6 +58,7 @@ struct Decided {
 }
 
 /// A record of a block after parsing and intake.
+#[allow(clippy::large_enum_variant, reason = "nearly every record is accepted; boxed, each would allocate")]
 enum Record<'b> {
     /// To be decided by the worker with this number.
     Accepted { tx: Transaction<'b>, stamp: Stamp, worker: usize },
