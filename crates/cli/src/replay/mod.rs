@@ -4,6 +4,7 @@
 //! user, and written in the order of arrival. What a thread does depends on its users alone, so the
 //! output is the same for any number of them.
 
+mod background;
 mod inputs;
 mod output;
 mod pipeline;

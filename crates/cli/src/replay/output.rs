@@ -17,6 +17,7 @@ use weir_history::output::{
     write_rows_ndjson, write_rows_parquet,
 };
 
+use super::background::Background;
 use super::summary::Summary;
 use crate::args::Format;
 use crate::failure::Failure;
@@ -98,6 +99,11 @@ impl Output {
     /// Writes encoded decisions, each a line.
     pub(super) fn decisions(&mut self, lines: &[u8]) -> Result<()> {
         self.decisions.push(lines)
+    }
+
+    /// Writes encoded decisions, each a line, and empties `lines`.
+    pub(super) fn take_decisions(&mut self, lines: &mut Vec<u8>) -> Result<()> {
+        self.decisions.take(lines)
     }
 
     pub(super) fn reject(&mut self, reject: &Reject) -> Result<()> {
@@ -205,17 +211,18 @@ fn push(file: &mut RecordFile, line: &mut Vec<u8>, record: &impl Serialize) -> R
 
 /// One file of records.
 enum RecordFile {
-    Ndjson { file: BufWriter<File>, path: PathBuf },
+    Ndjson { file: Background, path: PathBuf },
     Parquet { writer: Option<Box<RecordParquetWriter<BufWriter<File>>>>, path: PathBuf },
 }
 
 impl RecordFile {
     fn create(path: &Path, format: Format, columns: &'static [RecordColumn]) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        let (file, path) = (BufWriter::with_capacity(BUFFER_BYTES, file), path.to_owned());
+        let path = path.to_owned();
         Ok(match format {
-            Format::Ndjson => Self::Ndjson { file, path },
+            Format::Ndjson => Self::Ndjson { file: Background::new(file), path },
             Format::Parquet => {
+                let file = BufWriter::with_capacity(BUFFER_BYTES, file);
                 Self::Parquet { writer: Some(Box::new(RecordParquetWriter::new(file, columns)?)), path }
             }
         })
@@ -237,10 +244,24 @@ impl RecordFile {
         }
     }
 
+    /// Appends records, each a line, and empties `lines`; saves a copy where it can.
+    fn take(&mut self, lines: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Self::Ndjson { file, path } => {
+                file.take(lines).with_context(|| format!("cannot write {}", path.display()))
+            }
+            Self::Parquet { .. } => {
+                self.push(lines)?;
+                lines.clear();
+                Ok(())
+            }
+        }
+    }
+
     fn finish(&mut self) -> Result<()> {
         match self {
             Self::Ndjson { file, path } => {
-                file.flush().with_context(|| format!("cannot write {}", path.display()))
+                file.finish().with_context(|| format!("cannot write {}", path.display()))
             }
             Self::Parquet { writer, path } => {
                 let Some(writer) = writer.take() else { return Ok(()) };

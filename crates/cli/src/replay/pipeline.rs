@@ -239,6 +239,7 @@ impl Pipeline {
         output: &mut Output,
         mut verifier: Option<&mut Verifier>,
     ) -> Result<()> {
+        let alone = self.workers.len() == 1;
         let mut cursors = vec![Cursor::default(); self.workers.len()];
         for (at, (record, line)) in records.iter().zip(block.lines()).enumerate() {
             self.summary.transactions.records += 1;
@@ -253,7 +254,9 @@ impl Pipeline {
                         (self.workers.get(*worker), cursors.get_mut(*worker))
                     {
                         let (line, alerts) = cursor.next(at, &worker.decided);
-                        output.decisions(line)?;
+                        if !alone {
+                            output.decisions(line)?;
+                        }
                         self.summary.alerts += alerts.len() as u64;
                         alerts.iter().try_for_each(|alert| output.alert(alert))?;
                     }
@@ -266,7 +269,11 @@ impl Pipeline {
                 }
             }
         }
-        Ok(())
+        // The lines of a single worker are in order as they are.
+        match self.workers.as_mut_slice() {
+            [worker] => output.take_decisions(&mut worker.decided.lines),
+            _ => Ok(()),
+        }
     }
 
     fn reject(&mut self, reject: &Reject, output: &mut Output) -> Result<()> {
