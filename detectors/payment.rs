@@ -12,6 +12,8 @@ pub struct Payment<'a> {
     pub tx: &'a Transaction<'a>,
     /// Its event time in microseconds.
     pub time_us: i64,
+    /// The same, unless that clock is not believed: then no later than event time has come.
+    pub believed_us: i64,
     /// Older than the watermark, or its clock ahead: left out of the windows.
     pub late: bool,
     /// `tx_time` too far ahead of `record_time`.

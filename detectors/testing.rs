@@ -284,6 +284,7 @@ impl<D: Detector> Rig<D> {
         let mut payment = Payment {
             tx: &tx,
             time_us: pay.time_us,
+            believed_us: pay.time_us,
             late,
             clock_skew,
             watermark_us,

@@ -45,6 +45,9 @@ pub const LEARNING_DELAY_US: i64 = HOUR_US;
 /// Least time between two lessons.
 pub const LEARNING_INTERVAL_US: i64 = DAY_US;
 
+/// Clean bursts that can wait to teach; further ones teach nothing.
+pub const LESSONS_MAX: usize = 64;
+
 /// Section `[detectors.burst]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -75,8 +78,8 @@ pub struct State {
     /// Watermark of the last lesson.
     learned_at_us: Option<i64>,
     run: Option<Run>,
-    /// Clean bursts that will teach once they lie far enough behind the watermark. Times and peaks
-    /// both rise, so there are never more than `max_threshold`.
+    /// Clean bursts that will teach once they lie far enough behind the watermark, in order of time;
+    /// at most [`LESSONS_MAX`].
     lessons: SmallVec<[Lesson; 1]>,
 }
 
@@ -128,15 +131,11 @@ impl State {
         self.peak = self.peak.max(count);
     }
 
-    /// Keeps what a clean burst will teach, unless an earlier one will teach as much.
+    /// Keeps what a clean burst will teach, in order of time.
     fn note_lesson(&mut self, lesson: Lesson) {
-        let at = self.lessons.partition_point(|earlier| earlier.last_us <= lesson.last_us);
-        let before = at.checked_sub(1).and_then(|at| self.lessons.get(at));
-        if before.is_none_or(|earlier| lesson.peak > earlier.peak) {
+        if self.lessons.len() < LESSONS_MAX {
+            let at = self.lessons.partition_point(|earlier| earlier.last_us <= lesson.last_us);
             self.lessons.insert(at, lesson);
-            while self.lessons.get(at + 1).is_some_and(|later| later.peak <= lesson.peak) {
-                self.lessons.remove(at + 1);
-            }
         }
     }
 
@@ -153,7 +152,8 @@ impl State {
         let rested = self.learned_at_us.is_none_or(|at| payment.watermark_us - at >= LEARNING_INTERVAL_US);
         let is_ripe = |lesson: &&Lesson| payment.watermark_us - lesson.last_us > LEARNING_DELAY_US;
         let ripe = self.lessons.iter().take_while(is_ripe).count();
-        if let Some(lesson) = self.lessons.drain(..if rested { ripe } else { 0 }).next_back() {
+        let spent = self.lessons.drain(..if rested { ripe } else { 0 });
+        if let Some(lesson) = spent.max_by_key(|lesson| lesson.peak) {
             let old = self.learned.max(params.min_count);
             let grown = lesson.peak.saturating_add(1).min(old.saturating_add(old / 2));
             self.learned = grown.max(old).min(params.max_threshold);
@@ -277,17 +277,17 @@ impl Detector for Burst {
         let seconds = params.window.0 / SECOND_US;
         match held.tier {
             MACHINE => {
-                out.fact("measure", Fact::Decimal(held.measure));
+                out.fact("measure", count_of(held));
                 out.count("equal", found.equal);
                 out.count("threshold", MACHINE_MIN_COUNT);
             }
             PACE => {
                 out.count("measure", found.pace);
                 out.count("threshold", found.pace_threshold);
-                out.fact("count", Fact::Decimal(held.measure));
+                out.fact("count", count_of(held));
             }
             _ => {
-                out.fact("measure", Fact::Decimal(held.measure));
+                out.fact("measure", count_of(held));
                 out.count("threshold", found.threshold);
             }
         }
@@ -353,6 +353,11 @@ impl Detector for Burst {
             ("burst_min_count", Value::Int(i64::from(params.min_count))),
         ]
     }
+}
+
+/// The measure of a tier as the count it is.
+fn count_of(held: Held) -> Fact {
+    Fact::Count(i64::try_from(held.measure.0 / Amount::units(1).0).unwrap_or(i64::MAX))
 }
 
 /// One more than the payments that the mandate's authorized rate makes in `window_us`; 0 without one.

@@ -285,7 +285,7 @@ impl Detector for CrossMerchant {
     fn explain(params: &Params, _: &Payment<'_>, found: &Found, held: Held, out: &mut Explain<'_>) -> Reason {
         let minutes = params.window.0 / weir_events::time::MINUTE_US;
         let groups = held.measure;
-        out.fact("measure", Fact::Decimal(groups));
+        out.fact("measure", Fact::Count(i64::try_from(groups.0 / Amount::units(1).0).unwrap_or(i64::MAX)));
         out.count(
             "threshold",
             if held.tier == NOVEL { NOVEL_MIN_GROUPS } else { params.min_categories as usize },

@@ -269,8 +269,9 @@ impl Detector for GeoStationarity {
         }
         if found.distance_m > found.radius_m {
             tiers.push(Held { tier: 0, measure: Amount::units(1) });
-        } else {
-            // A payment from farther away teaches nothing, however long ago it was.
+        } else if !payment.late {
+            // A payment from farther away teaches nothing, however long ago it was; nor does a late one,
+            // whose date could have been chosen to teach at once.
             state.learned.note(payment.time_us, found.distance_m);
         }
         found

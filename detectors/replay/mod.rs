@@ -293,7 +293,8 @@ impl Detector for Replay {
                 let (spent, cap) = (found.spent_before, mandate.max_amount.unwrap_or_default());
                 let over = spent.plus(tx.amount).minus(cap);
                 out.fact("measure", Fact::Decimal(over));
-                out.fact("threshold", Fact::Decimal(cap));
+                out.fact("threshold", Fact::Decimal(Amount::ZERO));
+                out.fact("max_amount", Fact::Decimal(cap));
                 out.fact("spent_before", Fact::Decimal(spent));
                 out.text("currency", mandate.currency.as_str());
                 let currency = mandate.currency.as_str();

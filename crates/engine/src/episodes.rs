@@ -105,10 +105,15 @@ impl Episodes {
             signal.tiers.iter().position(|name| *name == signal.tier).and_then(|at| u8::try_from(at).ok());
         let strength = (signal.floor, std::cmp::Reverse(tier.unwrap_or(u8::MAX)));
         let told = episode.told.map(|(floor, tier)| (floor, std::cmp::Reverse(tier)));
-        if signal.floor > Action::Allow && told.is_none_or(|told| strength > told) {
-            let state = if told.is_none() { AlertState::Opened } else { AlertState::Escalated };
+        let stronger = signal.floor > Action::Allow && told.is_none_or(|told| strength > told);
+        if stronger {
             episode.told = Some((signal.floor, strength.1.0));
-            episode.recommended |= raised.pausable && signal.floor >= Action::Review;
+        }
+        // The advice goes with the mandate that the alert names, the latest signal's.
+        let held_back = episode.told.is_some_and(|(floor, _)| floor >= Action::Review);
+        episode.recommended = raised.pausable && held_back;
+        if stronger {
+            let state = if told.is_none() { AlertState::Opened } else { AlertState::Escalated };
             alerts.push(episode.alert(state, raised.user_id));
         }
         &episode.first_tx

@@ -10,7 +10,7 @@ use weir_events::{Timestamp, Transaction};
 
 use crate::config::Config;
 use crate::repeats::{Remembered, Repeats, Seen};
-use crate::watermark::Watermark;
+use crate::watermark::{LEAP_US_MAX, Watermark};
 
 /// What the order of arrival says of an accepted transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub struct Stamp {
     pub clock_skew: bool,
     /// Nothing with an earlier watermark time is accepted any more.
     pub oldest_accepted_us: i64,
+    /// `tx_time`; but where that clock is not believed (`clock_skew`, or set aside for the watermark)
+    /// no later than the greatest time that counted. Profiles and episodes go by it, so that one bad
+    /// clock does not hold them until its date.
+    pub believed_us: i64,
 }
 
 /// Whether a transaction goes on.
@@ -70,7 +74,10 @@ impl Intake {
         if time_us < oldest_accepted_us {
             return Admission::Rejected(Fault::too_old(Timestamp(time_us), Timestamp(oldest_accepted_us)));
         }
-        match self.repeats.see(Remembered { key, fingerprint: tx.fingerprint, time_us }, horizon_us) {
+        // Remembered by `tx_time`, which is never before the watermark time that makes it too old: sent
+        // again with a later `record_time`, it is still a repeat or already too old, never new.
+        let remembered = Remembered { key, fingerprint: tx.fingerprint, time_us: tx.tx_time.0 };
+        match self.repeats.see(remembered, horizon_us) {
             Seen::Repeat => return Admission::Duplicate,
             Seen::Conflict => return Admission::Rejected(Fault::duplicate_conflict(&tx.tx_id)),
             Seen::New => {}
@@ -78,7 +85,10 @@ impl Intake {
         let ahead = |recorded: Timestamp| tx.tx_time.0 - recorded.0 > self.max_clock_skew_us;
         let clock_skew = tx.record_time.is_some_and(ahead);
         let late = clock_skew || tx.tx_time.0 < watermark_us;
-        Admission::New(Stamp { watermark_us, late, clock_skew, oldest_accepted_us })
+        let greatest_us = watermark_us + self.max_lateness_us;
+        let set_aside = tx.tx_time.0 - greatest_us > LEAP_US_MAX;
+        let believed_us = if clock_skew || set_aside { tx.tx_time.0.min(greatest_us) } else { tx.tx_time.0 };
+        Admission::New(Stamp { watermark_us, late, clock_skew, oldest_accepted_us, believed_us })
     }
 
     /// The greatest time that counted: how far event time has come.

@@ -256,7 +256,7 @@ impl Held<'_> {
             agent_id: &tx.agent_id,
             user_id: &tx.user_id,
             mandate_id: tx.mandate_id.as_deref(),
-            time_us: payment.time_us,
+            time_us: payment.believed_us,
             amount: payment.base_amount,
             pausable: payment.held.is_some_and(|terms| terms.mandate.status == MandateStatus::Active),
         };
@@ -288,11 +288,11 @@ impl Held<'_> {
         verdict: &Verdict,
         measures: &[Amount; TABLE.len()],
     ) {
-        let (agent, time_us) = (&mut *self.agent, payment.time_us);
-        agent.actions.add(time_us, verdict.action, &policy.config.bounds, &mut agent.reached);
-        if agent.payments_seen == 1 || time_us >= agent.current.as_of_us {
+        let agent = &mut *self.agent;
+        agent.actions.add(payment.believed_us, verdict.action, &policy.config.bounds, &mut agent.reached);
+        if agent.payments_seen == 1 || payment.believed_us >= agent.current.as_of_us {
             agent.current = Current {
-                as_of_us: time_us,
+                as_of_us: payment.believed_us,
                 measures: if verdict.signals.is_empty() { Measures::default() } else { present(measures) },
                 composite: verdict.composite,
             };

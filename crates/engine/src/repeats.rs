@@ -12,7 +12,7 @@ pub(crate) struct Remembered {
     pub(crate) key: u64,
     /// Fingerprint of the parsed values.
     pub(crate) fingerprint: u64,
-    /// Its watermark time.
+    /// Its `tx_time`.
     pub(crate) time_us: i64,
 }
 

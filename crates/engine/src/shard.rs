@@ -64,6 +64,7 @@ impl Policy {
         Payment {
             tx,
             time_us: tx.tx_time.0,
+            believed_us: stamp.believed_us,
             late: stamp.late,
             clock_skew: stamp.clock_skew,
             watermark_us: stamp.watermark_us,
@@ -143,7 +144,7 @@ impl Shard {
         let mut payment = policy.payment(tx, stamp, on.agent.number).under(terms);
         payment.omitted = if number.is_none() { mandates.usable(tx) } else { None };
         payment.at = on.take_in(&payment, policy);
-        on.close_episodes(payment.time_us, policy, alerts);
+        on.close_episodes(payment.believed_us, policy, alerts);
 
         verdict.clear();
         verdict.late = stamp.late;
