@@ -9,7 +9,9 @@ use std::hint::black_box;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use weir_benches::alone::{Alone, base_only};
 use weir_benches::{Stream, per_item, resident_bytes};
+use weir_detectors::TABLE;
 use weir_engine::Config;
 use weir_events::Decision;
 use weir_events::codec::parse_transaction;
@@ -21,12 +23,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let sizes: &[(u64, u64)] =
         if quick { &[(200_000, 2_000)] } else { &[(1_500_000, 2_000), (4_000_000, 1_000_000)] };
-    let mut results = Vec::new();
+    let mut results = vec![detectors(200_000, 2_000)?];
     for &(transactions, agents) in sizes {
         results.push(measure(transactions, agents)?);
     }
     println!("{}", serde_json::to_string_pretty(&results)?);
     Ok(())
+}
+
+/// Time per record of each detector alone, beyond what the timelines take.
+fn detectors(transactions: u64, agents: u64) -> Result<serde_json::Value, Box<dyn Error>> {
+    let stream = Stream::generate(transactions, agents, 42)?;
+    let (parsed, rates) = (stream.parsed(), base_only());
+    let alone = Alone::new(&parsed, &rates);
+    let records = parsed.len() as u64;
+    let least = |position| (0..5).map(|_| per_item(records, || black_box(alone.run(position))).0).min();
+    let timelines = least(None).unwrap_or_default();
+    let mut results = serde_json::Map::new();
+    results.insert("timelines_ns".to_owned(), json!(timelines.as_nanos() as u64));
+    for (position, entry) in TABLE.iter().enumerate() {
+        let whole = least(Some(position)).unwrap_or_default();
+        results
+            .insert(format!("{}_ns", entry.name), json!(whole.saturating_sub(timelines).as_nanos() as u64));
+    }
+    Ok(results.into())
 }
 
 fn measure(transactions: u64, agents: u64) -> Result<serde_json::Value, Box<dyn Error>> {

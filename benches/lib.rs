@@ -1,5 +1,7 @@
 //! Shared by the benchmarks: streams in memory, and time per record.
 
+pub mod alone;
+
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -22,8 +24,15 @@ impl Stream {
     /// # Errors
     /// When the generator refuses the numbers.
     pub fn generate(transactions: u64, agents: u64, seed: u64) -> io::Result<Self> {
-        let options =
-            weir_sim::Options { transactions, agents: Some(agents), seed, ..weir_sim::Options::default() };
+        // Habits with long sessions would leave most of a million agents unseen.
+        let only = if agents >= 100_000 { vec!["shopper".to_owned()] } else { Vec::new() };
+        let options = weir_sim::Options {
+            transactions,
+            agents: Some(agents),
+            seed,
+            only,
+            ..weir_sim::Options::default()
+        };
         let mut stream = Self { transactions: Vec::new(), mandates: Vec::new() };
         weir_sim::generate(&options, &mut stream.transactions, &mut stream.mandates, &mut io::sink())?;
         Ok(stream)

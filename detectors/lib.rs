@@ -378,17 +378,30 @@ macro_rules! table {
         pub fn observe_all(params: &Params, payment: &Payment<'_>, on: &mut Entities<'_>, judge: &mut impl Judge) {
             let mut position = 0;
             let mut tiers = Tiers::new();
-            $({
-                tiers.clear();
-                let params = &params.$field;
-                let found = <$detector>::observe(params, payment, &mut seat!(on, $field), &mut tiers);
-                if !tiers.is_empty() {
-                    let mut explain = |held: Held, out: &mut Explain<'_>| <$detector>::explain(params, payment, &found, held, out);
-                    judge.judge(position, &tiers, *on.reached, &mut explain);
-                }
+            $(
+                observe::<$detector>(position, &params.$field, payment, &mut seat!(on, $field), &mut tiers, judge);
                 position += 1;
-            })*
+            )*
             let _ = position;
+        }
+
+        /// Lets the detector at one position of [`TABLE`] observe a payment, as [`observe_all`] does.
+        pub fn observe_one(
+            position: usize,
+            params: &Params,
+            payment: &Payment<'_>,
+            on: &mut Entities<'_>,
+            judge: &mut impl Judge,
+        ) {
+            let mut at = 0;
+            let mut tiers = Tiers::new();
+            $(
+                if position == at {
+                    observe::<$detector>(at, &params.$field, payment, &mut seat!(on, $field), &mut tiers, judge);
+                }
+                at += 1;
+            )*
+            let _ = at;
         }
 
         /// Tells every detector what was decided.
@@ -428,6 +441,23 @@ macro_rules! table {
             all
         }
     };
+}
+
+/// Lets one detector observe a payment and hands what it found to `judge`.
+fn observe<D: Detector>(
+    position: usize,
+    params: &D::Params,
+    payment: &Payment<'_>,
+    seat: &mut Seat<'_, D>,
+    tiers: &mut Tiers,
+    judge: &mut impl Judge,
+) {
+    tiers.clear();
+    let found = D::observe(params, payment, seat, tiers);
+    if !tiers.is_empty() {
+        let mut explain = |held: Held, out: &mut Explain<'_>| D::explain(params, payment, &found, held, out);
+        judge.judge(position, tiers, *seat.reached, &mut explain);
+    }
 }
 
 /// The part of the entities that one detector sees.
