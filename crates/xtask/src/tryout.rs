@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::run::{self, Outcome, Program};
 use crate::setup;
@@ -15,10 +15,11 @@ const SHOWN: usize = 3;
 pub(crate) fn run() -> Outcome {
     setup::for_tests()?;
     run::cargo(["build", "--workspace", "--locked"]).checked()?;
-    let folder = run::root().join("target").join("try");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(run::root().join("target"), PathBuf::from);
+    let folder = target.join("try");
     let (stream, decided) = (folder.join("stream"), folder.join("decided"));
     let path = |folder: &Path, name: &str| folder.join(name).display().to_string();
-    let weir = || Program::new(&run::root().join("target/debug/weir").display().to_string());
+    let weir = || Program::new(&target.join("debug").join("weir").display().to_string());
     let (stream_shown, decided_shown) = (stream.display().to_string(), decided.display().to_string());
     weir()
         .args(["generate", "--out", &stream_shown, "--transactions", TRANSACTIONS, "--seed", "7"])
