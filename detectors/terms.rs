@@ -1,7 +1,9 @@
 //! A mandate prepared for matching.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
+use smallvec::SmallVec;
 use weir_events::{Mandate, MandateStatus};
 
 use crate::hash::name_hash;
@@ -147,15 +149,59 @@ impl Terms {
 /// A merchant's name as signals compare it: trimmed, lower case, without leading `www.`.
 #[must_use]
 pub fn normalize(merchant: &str) -> String {
-    let lower = merchant.trim().to_lowercase();
-    lower.strip_prefix("www.").map_or(lower.clone(), str::to_owned)
+    normalized(merchant).to_string()
 }
 
-/// Whether `name` is its own normalized form, which spares the hot path an allocation.
+/// The same without an allocation, unless the name is not ASCII.
 #[must_use]
-pub fn is_normalized(name: &str) -> bool {
-    !name.starts_with("www.")
-        && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
+pub fn normalized(merchant: &str) -> Lowered<'_> {
+    let lowered = lowered(merchant);
+    let skip = if lowered.starts_with("www.") { 4 } else { 0 };
+    Lowered { skip, ..lowered }
+}
+
+/// A name trimmed and in lower case.
+#[must_use]
+pub fn lowered(name: &str) -> Lowered<'_> {
+    let name = name.trim();
+    let form = if !name.is_ascii() {
+        Form::Owned(name.to_lowercase())
+    } else if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Form::Stack(name.bytes().map(|byte| byte.to_ascii_lowercase()).collect())
+    } else {
+        Form::Same(name)
+    };
+    Lowered { form, skip: 0 }
+}
+
+/// A name in lower case, borrowed or on the stack where that is possible: this is asked for at every
+/// payment.
+#[derive(Debug, Clone)]
+pub struct Lowered<'a> {
+    form: Form<'a>,
+    /// Bytes at the start that do not belong to the name.
+    skip: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Form<'a> {
+    Same(&'a str),
+    /// ASCII; as long as the longest merchant's name.
+    Stack(SmallVec<[u8; 256]>),
+    Owned(String),
+}
+
+impl Deref for Lowered<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        let whole = match &self.form {
+            Form::Same(name) => name,
+            Form::Stack(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
+            Form::Owned(name) => name,
+        };
+        whole.get(self.skip..).unwrap_or_default()
+    }
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Box<[Box<str>]> {

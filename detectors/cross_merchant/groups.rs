@@ -3,9 +3,10 @@
 //! Without groups a rebooked trip (airline, hotel, car) would look like three unrelated kinds of
 //! purchase. A label or code that no line names is a group of its own.
 
-use std::borrow::Cow;
+use smallvec::SmallVec;
 
 use crate::hash::name_hash;
+use crate::terms::lowered;
 
 /// A kind of purchase; 0 stands for none.
 pub type Group = u64;
@@ -208,10 +209,7 @@ impl GroupMap {
                 _ => of_its_own(hash),
             };
         }
-        match as_label(category) {
-            Cow::Borrowed(_) => self.labelled(hash),
-            Cow::Owned(label) => self.labelled(name_hash(label.as_bytes())),
-        }
+        self.labelled(as_label(category).map_or(hash, |label| name_hash(&label)))
     }
 
     fn labelled(&self, hash: u64) -> Group {
@@ -225,13 +223,14 @@ fn of_its_own(hash: u64) -> Group {
     hash | 1 << 63
 }
 
-/// A category as the list writes labels: lower case, words joined by underscores.
-fn as_label(category: &str) -> Cow<'_, str> {
+/// A category as the list writes labels: lower case, words joined by underscores. `None`: it already is.
+fn as_label(category: &str) -> Option<SmallVec<[u8; 64]>> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if category.bytes().all(plain) {
-        return Cow::Borrowed(category);
+        return None;
     }
-    Cow::Owned(category.trim().to_lowercase().replace([' ', '-'], "_"))
+    let joined = |byte| if matches!(byte, b' ' | b'-') { b'_' } else { byte };
+    Some(lowered(category).bytes().map(joined).collect())
 }
 
 /// Whether a group turns a purchase into money: gift cards, transfers, gambling, crypto.

@@ -1,6 +1,5 @@
 //! Scope: a payment outside the merchants or categories of the mandate it is made under.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +7,7 @@ use smallvec::SmallVec;
 use weir_events::view::{Column, Kind, View};
 use weir_events::{Action, Amount};
 
-use crate::terms::{is_normalized, normalize};
+use crate::terms::{lowered, normalize, normalized};
 use crate::{
     Bound, Bounds, Detector, EpisodeKey, Explain, Held, Nothing, Payment, Points, Reached, Reason, Seat,
     Tier, Tiers,
@@ -121,7 +120,7 @@ impl Detector for Scope {
             }
         }
         if terms.restricts_categories() {
-            let category = payment.tx.merchant_category.as_deref().map(lower);
+            let category = payment.tx.merchant_category.as_deref().map(lowered);
             if !terms.allows_category(category.as_deref()) {
                 tiers.push(Held { tier: CATEGORY_NOT_ALLOWED, measure });
             }
@@ -168,12 +167,4 @@ fn shares_category(params: &Params, merchant: &str, terms: &crate::Terms) -> boo
     // The map is small and a violation rare, so a scan that normalizes serves.
     let mut configured = params.merchant_categories.iter().filter(|(name, _)| normalize(name) == merchant);
     configured.any(|(_, category)| terms.allows_configured(category))
-}
-
-fn normalized(merchant: &str) -> Cow<'_, str> {
-    if is_normalized(merchant) { Cow::Borrowed(merchant) } else { Cow::Owned(normalize(merchant)) }
-}
-
-fn lower(category: &str) -> Cow<'_, str> {
-    if is_normalized(category) { Cow::Borrowed(category) } else { Cow::Owned(category.trim().to_lowercase()) }
 }
