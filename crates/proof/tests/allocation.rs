@@ -78,7 +78,7 @@ impl Traffic {
     fn line(&mut self, agent: usize, time_us: i64) -> String {
         self.number += 1;
         let cents = self.random.between(100, 9_999);
-        let category = self.random.pick(&["groceries", "5411", "falconry_supplies"]);
+        let category = self.random.pick(&["groceries", "5411", "Falconry Supplies", "Food-Delivery"]);
         // The first has no mandate, and so that nothing asks for a person, no bursts either.
         let mandate = if agent == 0 { String::new() } else { format!(r#""mandate_id":"mdt_{agent}","#) };
         let place = match agent % 3 {
@@ -86,7 +86,7 @@ impl Traffic {
             _ => format!(r#""lat":{}.5,"lng":-122.4,"#, 37 + self.random.below(2)),
         };
         format!(
-            r#"{{"tx_id":"tx_{:09}","agent_id":"agt_{agent}","user_id":"usr_{agent}",{mandate}{place}"merchant":"shop.example","merchant_category":"{category}","amount_minor":{cents},"currency":"EUR","tx_time":"{}"}}"#,
+            r#"{{"tx_id":"tx_{:09}","agent_id":"agt_{agent}","user_id":"usr_{agent}",{mandate}{place}"merchant":"WWW.Shop.Example","merchant_category":"{category}","amount_minor":{cents},"currency":"EUR","tx_time":"{}"}}"#,
             self.number,
             Timestamp(time_us)
         )
