@@ -4,7 +4,8 @@
 //! [`MAX_SEPARATORS`] in a row) stand together. Any run of whole groups that stand together, has 13 to
 //! 19 digits and passes Luhn is masked, separators kept: `2026-05-05 4111111111111111` does not hide
 //! its card behind the date. A group of more than 19 digits is no card. Digits other than ASCII and
-//! digits or separators written as JSON escapes are not looked at.
+//! digits or separators written as JSON escapes are not looked at here: rejected originals, the one raw
+//! text that is given out, have theirs written out before.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Timestamp;
 use crate::codec::MAX_RECORD_BYTES;
+use crate::escapes::PlainDigits;
 use crate::mask::{Masked, Masker, mask};
 
 /// Version of the reject record's shape.
@@ -265,6 +266,9 @@ impl Original {
 /// Takes in an original of any length, chunk by chunk, in bounded memory.
 #[derive(Debug, Default)]
 pub struct OriginalReader {
+    escapes: PlainDigits,
+    /// Bytes on their way to the masker, digits written out.
+    plain: Vec<u8>,
     masker: Masker,
     /// Masked bytes on their way to the hash.
     masked: Vec<u8>,
@@ -278,7 +282,9 @@ impl OriginalReader {
     pub fn feed(&mut self, chunk: &[u8]) {
         self.bytes += chunk.len() as u64;
         for piece in chunk.chunks(MAX_ORIGINAL_BYTES) {
-            self.masker.feed(piece, &mut self.masked);
+            self.escapes.feed(piece, &mut self.plain);
+            self.masker.feed(&self.plain, &mut self.masked);
+            self.plain.clear();
             self.take_masked();
         }
     }
@@ -293,6 +299,8 @@ impl OriginalReader {
     /// The original, once all of it was fed.
     #[must_use]
     pub fn finish(mut self) -> Original {
+        self.escapes.finish(&mut self.plain);
+        self.masker.feed(&self.plain, &mut self.masked);
         self.masker.finish(&mut self.masked);
         self.take_masked();
         let cut = self.bytes > self.kept.len() as u64;
