@@ -184,6 +184,7 @@ pub struct Lowered<'a> {
 }
 
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "it lives for one call, and boxing it would allocate")]
 enum Form<'a> {
     Same(&'a str),
     /// ASCII; as long as the longest merchant's name.
