@@ -35,12 +35,6 @@ impl MerchantCategories {
     pub fn of_normalized(&self, merchant: &str) -> Option<&str> {
         self.normalized.get(merchant).map(String::as_str)
     }
-
-    /// Whether any merchant has a category.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.raw.is_empty()
-    }
 }
 
 /// A mandate with its scope normalized once, when it changes, instead of at each payment.

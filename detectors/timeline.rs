@@ -149,12 +149,6 @@ impl<T: Timed + Clone> Timeline<T> {
             None => self.before_us,
         }
     }
-
-    /// Memory held, in bytes.
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        self.ring.capacity() * size_of::<T>()
-    }
 }
 
 /// A payment in its agent's timeline.

@@ -67,6 +67,7 @@ pub(crate) fn run(args: &ReplayArgs, screen: &Screen) -> Result<(), Failure> {
         finished.summary.views.insert(view.name, rows.len() as u64);
         output.view(view, &rows)?;
     }
+    finished.summary.rows_not_verified = verifier.map(|verifier| verifier.rows_left_out);
     finished.summary.verified = args.verify.then_some(differences.is_empty());
     output.finish(&finished.summary).with_context(|| format!("cannot finish {}", args.out.display()))?;
 

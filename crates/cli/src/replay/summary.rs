@@ -144,7 +144,15 @@ impl Summary {
             let _ = writeln!(text, "{table}");
         }
         match self.verified {
-            Some(true) => text.push_str("every view equals its SQL"),
+            Some(true) => match self.rows_not_verified.unwrap_or_default() {
+                0 => text.push_str("every view equals its SQL"),
+                rows => {
+                    let _ = write!(
+                        text,
+                        "every view equals its SQL, but for {rows} rows of keys that reached a bound, which were not compared"
+                    );
+                }
+            },
             Some(false) => text.push_str("the views and their SQL differ"),
             None => {
                 text.pop();
