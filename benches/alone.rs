@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use weir_detectors::cross_merchant::groups::GroupMap;
-use weir_detectors::hash::name_hash;
+use weir_detectors::names::Name;
 use weir_detectors::timeline::{AgentPayment, UserPayment};
 use weir_detectors::{
     AgentStates, AgentTimeline, Bounds, Entities, Explain, Held, Judge, LedgerStates, Params, Payment,
@@ -84,8 +84,7 @@ impl Slot {
         self.payments.evict_before(payment.watermark_us - 5 * MINUTE_US);
         self.user_payments.evict_before(payment.watermark_us - DAY_US);
         self.user_payments.insert(UserPayment::new(time_us, 0, payment.base_amount));
-        let (category, group) = (payment.category, payment.group);
-        self.payments.insert(AgentPayment { time_us, equal_key: payment.equal_key(), category, group })
+        self.payments.insert(AgentPayment::of(payment))
     }
 
     fn entities<'s>(&'s mut self, bounds: &'s Bounds) -> Entities<'s> {
@@ -103,8 +102,6 @@ impl Slot {
 }
 
 fn payment<'a>(tx: &'a Transaction<'a>, rates: &'a Rates, groups: &GroupMap) -> Payment<'a> {
-    let category = tx.merchant_category.as_deref().unwrap_or_default();
-    let hash = name_hash(category.as_bytes());
     let watermark_us = tx.watermark_time().0 - 5 * MINUTE_US;
     Payment {
         tx,
@@ -117,9 +114,8 @@ fn payment<'a>(tx: &'a Transaction<'a>, rates: &'a Rates, groups: &GroupMap) -> 
         rates,
         base_amount: rates.to_base(tx.amount, tx.currency),
         agent: 0,
-        group: groups.group(category, hash),
-        category: hash,
-        merchant: name_hash(tx.merchant.as_bytes()),
+        merchant: Name::of(&tx.merchant, groups),
+        category: tx.merchant_category.as_deref().map_or(Name::default(), |name| Name::of(name, groups)),
         mandate: None,
         held: None,
         usable: None,

@@ -6,18 +6,23 @@
 
 use std::error::Error;
 use std::hint::black_box;
+use std::time::Duration;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use weir_benches::alone::{Alone, base_only};
-use weir_benches::{Stream, per_item, resident_bytes};
+use weir_benches::{Stream, per_item, processor_time, resident_bytes};
 use weir_detectors::TABLE;
 use weir_engine::Config;
-use weir_events::Decision;
 use weir_events::codec::parse_transaction;
+use weir_events::{Decision, Transaction};
 
 /// Records before the clock starts: every agent exists and rings have their size.
 const WARM_SHARE: usize = 2;
+/// Records parsed, and then decided, at a time.
+const BLOCK_RECORDS: usize = 2048;
+/// Records whose decisions are encoded.
+const ENCODED: usize = 200_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let quick = std::env::args().any(|arg| arg == "--quick");
@@ -49,66 +54,67 @@ fn detectors(transactions: u64, agents: u64) -> Result<serde_json::Value, Box<dy
     Ok(results.into())
 }
 
+/// Runs a stream through parser and shard in blocks, as the replay does, and times each part.
 fn measure(transactions: u64, agents: u64) -> Result<serde_json::Value, Box<dyn Error>> {
     let stream = Stream::generate(transactions, agents, 42)?;
     let config = Config::default();
     let base = config.base_currency.0;
-    let records = stream.lines().count() as u64;
-    let (parse, parsed_bytes) = per_item(records, || {
-        stream
-            .lines()
-            .filter(|line| black_box(parse_transaction(line, base)).is_ok())
-            .map(<[u8]>::len)
-            .sum::<usize>()
-    });
-    let parsed = stream.parsed();
+    let all: Vec<&[u8]> = stream.lines().collect();
     let before_bytes = resident_bytes();
     let mut engine = stream.engine(&config)?;
-    let (warm, timed) = parsed.split_at(parsed.len() / WARM_SHARE);
-    for tx in warm {
-        engine.process(tx)?;
-    }
-    let (shard, decided) = per_item(timed.len() as u64, || -> Result<usize, Box<dyn Error>> {
-        let mut decided = 0;
-        for tx in timed {
-            decided += usize::from(engine.process(tx)?);
+    let (mut parse, mut shard) = (Duration::ZERO, Duration::ZERO);
+    let (mut decided, mut timed) = (0, 0);
+    for (at, lines) in (0..).step_by(BLOCK_RECORDS).zip(all.chunks(BLOCK_RECORDS)) {
+        let begun = processor_time();
+        let block: Vec<Transaction<'_>> =
+            lines.iter().filter_map(|line| parse_transaction(line, base).ok()).collect();
+        let parsed = processor_time();
+        let of_block = engine.process(&block, |_, verdict| {
+            black_box(verdict);
+        })?;
+        if at >= all.len() / WARM_SHARE {
+            parse += parsed - begun;
+            shard += processor_time() - parsed;
+            timed += lines.len();
+            decided += of_block;
         }
-        Ok(decided)
-    });
-    let decided = decided?;
+    }
     let after_bytes = resident_bytes();
     let seen = engine.shard.agents_seen();
-    let (serialize, digest) = encode(&stream, &config, timed.len().min(200_000))?;
+    drop(engine);
+    let (encode_ns, digest) = encode(&stream, &config)?;
+    let per_record = |time: Duration| time.as_nanos() / timed.max(1) as u128;
     Ok(json!({
         "agents": seen,
-        "records": records,
-        "record_bytes": parsed_bytes as u64 / records.max(1),
+        "records": all.len(),
+        "record_bytes": stream.transactions.len() / all.len().max(1),
         "decided": decided,
-        "parse_ns": parse.as_nanos() as u64,
-        "shard_ns": shard.as_nanos() as u64,
-        "serialize_ns": serialize,
+        "parse_ns": per_record(parse) as u64,
+        "shard_ns": per_record(shard) as u64,
+        "encode_ns": encode_ns,
         "bytes_per_agent": after_bytes.zip(before_bytes).map(|(after, before)| after.saturating_sub(before) / seen.max(1) as u64),
         "digest": digest,
     }))
 }
 
 /// Time to encode a decision, and the digest of the first ones.
-fn encode(stream: &Stream, config: &Config, count: usize) -> Result<(u64, String), Box<dyn Error>> {
-    let parsed = stream.parsed();
-    let mut engine = stream.engine(config)?;
-    let (mut lines, mut spent_ns) = (Vec::new(), 0);
-    let (mut hasher, digest) = (Sha256::new(), config.digest());
-    for tx in parsed.iter().take(count) {
-        if !engine.process(tx)? {
-            continue;
-        }
+fn encode(stream: &Stream, config: &Config) -> Result<(u64, String), Box<dyn Error>> {
+    let base = config.base_currency.0;
+    let parsed: Vec<Transaction<'_>> =
+        stream.lines().take(ENCODED).filter_map(|line| parse_transaction(line, base).ok()).collect();
+    let mut verdicts = Vec::new();
+    stream.engine(config)?.process(&parsed, |tx, verdict| verdicts.push((tx, verdict.clone())))?;
+    let (mut lines, digest) = (Vec::new(), config.digest());
+    let (mut hasher, mut spent) = (Sha256::new(), Duration::ZERO);
+    for some in verdicts.chunks(BLOCK_RECORDS) {
         lines.clear();
-        let decision = Decision { transaction: tx, verdict: &engine.verdict, config_digest: &digest };
-        let (spent, written) = per_item(1, || sonic_rs::to_writer(&mut lines, &decision));
-        written?;
-        spent_ns += spent.as_nanos() as u64;
+        let begun = processor_time();
+        for (transaction, verdict) in some {
+            Decision { transaction, verdict, config_digest: &digest }.write(&mut lines);
+        }
+        spent += processor_time() - begun;
         hasher.update(&lines);
     }
     let digest = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok((spent_ns / count.max(1) as u64, digest))
+    Ok(((spent.as_nanos() / verdicts.len().max(1) as u128) as u64, digest))
 }

@@ -1,11 +1,12 @@
 //! Shared by the benchmarks: streams in memory, and time per record.
+#![allow(clippy::indexing_slicing, reason = "a benchmark may panic")]
 
 pub mod alone;
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use weir_engine::{Admission, BoundReached, Config, Intake, Schedule, Shard};
+use weir_engine::{AHEAD_MAX, Admission, Ahead, BoundReached, Config, Intake, Schedule, Shard};
 use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::{Alert, Transaction, Verdict};
 
@@ -56,17 +57,18 @@ impl Stream {
     /// # Errors
     /// When there are more mandates than a shard may hold.
     pub fn engine(&self, config: &Config) -> Result<Engine, BoundReached> {
-        let mut schedule = Schedule::default();
+        let shard = Shard::new(config, 1);
         let lines = self.mandates.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        for record in lines.filter_map(|line| parse_mandate(line, config.base_currency.0).ok()) {
-            schedule.add(record);
-        }
+        let records = lines.filter_map(|line| parse_mandate(line, config.base_currency.0).ok());
+        let schedule = Schedule::new(records.map(|record| shard.prepare(&record)).collect());
         let mut engine = Engine {
             intake: Intake::new(config, 1),
-            shard: Shard::new(config, 1),
+            shard,
             schedule,
             verdict: Verdict::default(),
             alerts: Vec::new(),
+            keys: Vec::new(),
+            ahead: Vec::new(),
         };
         engine.apply(None)?;
         Ok(engine)
@@ -84,36 +86,60 @@ pub struct Engine {
     /// The latest verdict.
     pub verdict: Verdict,
     alerts: Vec<Alert>,
+    keys: Vec<u64>,
+    ahead: Vec<Ahead>,
 }
 
 impl Engine {
     fn apply(&mut self, greatest_us: Option<i64>) -> Result<(), BoundReached> {
-        for record in self.schedule.take_due(greatest_us) {
-            let terms = self.shard.terms(&record);
-            self.shard.apply_mandate(record.mandate_id(), terms)?;
-        }
-        Ok(())
+        self.schedule.take_due(greatest_us).try_for_each(|change| self.shard.apply(&change))
     }
 
-    /// Takes a transaction in; whether it was decided.
+    /// Takes transactions in, at most [`AHEAD_MAX`] together as the replay does, and shows each
+    /// verdict; how many were decided.
     ///
     /// # Errors
     /// When a bound of the shard is reached.
-    pub fn process(&mut self, tx: &Transaction<'_>) -> Result<bool, BoundReached> {
-        let admission = self.intake.admit(tx);
-        self.apply(self.intake.greatest_us())?;
-        let Admission::New(stamp) = admission else { return Ok(false) };
-        self.alerts.clear();
-        self.shard.decide(tx, &stamp, &mut self.verdict, &mut self.alerts)?;
-        Ok(true)
+    pub fn process<'t>(
+        &mut self,
+        transactions: &'t [Transaction<'t>],
+        mut show: impl FnMut(&'t Transaction<'t>, &Verdict),
+    ) -> Result<usize, BoundReached> {
+        let mut decided = 0;
+        for some in transactions.chunks(AHEAD_MAX) {
+            self.keys.clear();
+            self.keys.extend(some.iter().map(Intake::key));
+            self.intake.look_ahead(self.keys.iter().copied());
+            self.shard.look_ahead(some.iter(), &mut self.ahead);
+            for (at, tx) in some.iter().enumerate() {
+                let admission = self.intake.admit(tx, self.keys[at]);
+                self.apply(self.intake.greatest_us())?;
+                let Admission::New(stamp) = admission else { continue };
+                self.alerts.clear();
+                self.shard.decide_ahead(tx, &self.ahead[at], &stamp, &mut self.verdict, &mut self.alerts)?;
+                show(tx, &self.verdict);
+                decided += 1;
+            }
+        }
+        Ok(decided)
     }
+}
+
+/// Processor time of this thread so far: what else the machine does counts little in it.
+#[must_use]
+pub fn processor_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or_default(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
 }
 
 /// Time of `work` per item of `items`.
 pub fn per_item<T>(items: u64, work: impl FnOnce() -> T) -> (Duration, T) {
-    let begun = Instant::now();
+    let begun = processor_time();
     let result = work();
-    let elapsed = begun.elapsed();
+    let elapsed = processor_time() - begun;
     (Duration::from_nanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX) / items.max(1)), result)
 }
 

@@ -28,6 +28,7 @@ impl Detector for Input {
     type Use = Nothing;
     type Found = ();
 
+    #[inline(always)]
     fn observe(_: &Nothing, payment: &Payment<'_>, _: &mut Seat<'_, Self>, tiers: &mut Tiers) {
         let measure = Amount::units(1);
         if payment.clock_skew {

@@ -12,8 +12,10 @@
 
 pub mod bounds;
 pub mod hash;
+pub mod names;
 pub mod payment;
 pub mod risk;
+mod slim;
 pub mod terms;
 pub mod timeline;
 
@@ -212,6 +214,9 @@ pub trait Detector {
     }
 
     /// Takes a payment in and reports the tiers that hold, in any order.
+    ///
+    /// To be `#[inline(always)]`: [`observe_all`] is its one caller on the hot path, and where it is
+    /// inlined the seat need not be built.
     fn observe(
         params: &Self::Params,
         payment: &Payment<'_>,
@@ -375,6 +380,7 @@ macro_rules! table {
         }
 
         /// Lets every detector observe a payment and hands what it found to `judge`.
+        #[inline]
         pub fn observe_all(params: &Params, payment: &Payment<'_>, on: &mut Entities<'_>, judge: &mut impl Judge) {
             let mut position = 0;
             let mut tiers = Tiers::new();
@@ -405,6 +411,7 @@ macro_rules! table {
         }
 
         /// Tells every detector what was decided.
+        #[inline]
         pub fn settle_all(params: &Params, payment: &Payment<'_>, on: &mut Entities<'_>, outcome: &Outcome<'_>) {
             $(<$detector>::settle(&params.$field, payment, &mut seat!(on, $field), outcome);)*
         }
@@ -452,12 +459,25 @@ fn observe<D: Detector>(
     tiers: &mut Tiers,
     judge: &mut impl Judge,
 ) {
-    tiers.clear();
     let found = D::observe(params, payment, seat, tiers);
     if !tiers.is_empty() {
         let mut explain = |held: Held, out: &mut Explain<'_>| D::explain(params, payment, &found, held, out);
         judge.judge(position, tiers, *seat.reached, &mut explain);
+        tiers.clear();
     }
+}
+
+/// The whole number nearest to one that is not negative, halves up: `round` without the call, which at
+/// every payment would cost more than what it rounds.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "in range"
+)]
+fn nearest(value: f64) -> u64 {
+    let whole = value as i64;
+    whole.saturating_add((value - whole as f64 >= 0.5).into()) as u64
 }
 
 /// The part of the entities that one detector sees.

@@ -29,6 +29,7 @@ impl Detector for Presence {
     type Use = Nothing;
     type Found = ();
 
+    #[inline(always)]
     fn observe(_: &Nothing, payment: &Payment<'_>, _: &mut Seat<'_, Self>, tiers: &mut Tiers) {
         let tier = match (&payment.tx.mandate_id, payment.mandate, payment.omitted) {
             (Some(_), Some(_), _) => return,
@@ -46,7 +47,7 @@ impl Detector for Presence {
             UNKNOWN => out.reason(format_args!("The agent named a mandate that is not on record.")),
             OMITTED => {
                 if let Some(terms) = payment.omitted {
-                    out.text("held_mandate_id", &terms.mandate.mandate_id);
+                    out.text("held_mandate_id", terms.mandate_id());
                 }
                 out.reason(format_args!("The agent holds a mandate and paid without naming it."))
             }

@@ -4,6 +4,7 @@ use weir_events::{Amount, Rates, Transaction};
 
 use crate::Terms;
 use crate::hash::pair_hash;
+use crate::names::Name;
 
 /// A transaction with what the engine has looked up for it.
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +29,10 @@ pub struct Payment<'a> {
     pub base_amount: Option<Amount>,
     /// Number of the agent within its user.
     pub agent: u32,
-    /// Group of its merchant category; 0: none.
-    pub group: u64,
-    /// Hash of its merchant category as sent; 0: none.
-    pub category: u64,
-    /// Hash of the merchant as sent.
-    pub merchant: u64,
+    /// Its merchant.
+    pub merchant: Name,
+    /// Its merchant category; nothing but zeros where it has none.
+    pub category: Name,
     /// The presented mandate, where it is known.
     pub mandate: Option<&'a Terms>,
     /// The same, if this agent and user hold it.
@@ -73,7 +72,7 @@ impl<'a> Payment<'a> {
             reason = "amounts are below 2^77 units, so both halves are used"
         )]
         let amount = amount as u64 ^ ((amount >> 64) as u64).rotate_left(40);
-        pair_hash(self.merchant, amount ^ (a << 56 | b << 48 | c << 40))
+        pair_hash(self.merchant.raw, amount ^ (a << 56 | b << 48 | c << 40))
     }
 
     /// An amount of the payment's currency in the base currency; `None` without a rate.

@@ -1,12 +1,13 @@
 //! A mandate prepared for matching.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
+use std::ops::Range;
 
-use smallvec::SmallVec;
-use weir_events::{Mandate, MandateStatus};
+use weir_events::{Amount, CapPeriod, Currency, Mandate, MandateStatus, Timestamp};
 
 use crate::hash::name_hash;
+use crate::names::{lowered, normalize};
+use crate::slim::SlimAmount;
 
 /// Which category each configured merchant belongs to, by raw and by normalized name.
 #[derive(Debug, Clone, Default)]
@@ -37,67 +38,213 @@ impl MerchantCategories {
     }
 }
 
-/// A mandate with its scope normalized once, when it changes, instead of at each payment.
+/// The newest state of a mandate, prepared for matching when it changes instead of at each payment.
+///
+/// There is one per mandate, so it is kept small: the texts stand in one piece, and what is compared
+/// at each payment is compared by hash.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
-    /// The mandate's newest state.
-    pub mandate: Mandate,
+    /// Whether the mandate is in force.
+    pub status: MandateStatus,
+    /// Currency of the caps.
+    pub currency: Currency,
+    /// What the cap is counted over.
+    pub period: CapPeriod,
+    scoped: bool,
+    /// Merchants listed beside the scope's; `None`: no list.
+    listed_merchants: Option<u32>,
+    /// Categories listed; `None`: no list.
+    listed_categories: Option<u32>,
+    max_amount: SlimAmount,
+    per_transaction_max: SlimAmount,
+    authorized_tps: SlimAmount,
+    /// The number of uses allowed.
+    pub max_uses: Option<u64>,
+    /// First and last instant of validity; the ends of time where the mandate names none.
+    valid_us: (i64, i64),
+    updated_us: Option<i64>,
     /// Hash of `scope_merchant` as it stands.
     pub scope_merchant: Option<u64>,
-    /// The normalized allowed merchants, sorted; `None`: any merchant.
-    allowed_merchants: Option<Box<[Box<str>]>>,
-    /// The configured categories of the allowed merchants, sorted.
-    allowed_configured: Box<[Box<str>]>,
-    /// The allowed categories in lower case, sorted; `None`: any.
-    allowed_categories: Option<Box<[Box<str>]>>,
+    /// Hashes of the normalized allowed merchants, sorted; `None`: any merchant.
+    allowed_merchants: Option<Box<[u64]>>,
+    /// Hashes of the configured categories of the allowed merchants, sorted.
+    allowed_configured: Box<[u64]>,
+    /// Hashes of the allowed categories in lower case, sorted; `None`: any.
+    allowed_categories: Option<Box<[u64]>>,
+    /// Mandate, agent and user id, the scope's merchant, the listed ones, the listed categories.
+    texts: Texts,
 }
+
+const MANDATE_ID: usize = 0;
+const AGENT_ID: usize = 1;
+const USER_ID: usize = 2;
+const MERCHANTS: usize = 3;
 
 impl Terms {
     /// Prepares a mandate.
     #[must_use]
-    pub fn new(mandate: Mandate, categories: &MerchantCategories) -> Self {
-        let listed = mandate.scope_merchant.iter().chain(mandate.allowed_merchants.iter().flatten());
-        let names: Vec<String> = listed.map(|merchant| normalize(merchant)).collect();
-        let scoped = mandate.scope_merchant.is_some() || mandate.allowed_merchants.is_some();
-        let configured = names.iter().filter_map(|name| categories.of_normalized(name));
-        let lists = mandate.allowed_categories.as_ref();
+    pub fn new(mandate: &Mandate, categories: &MerchantCategories) -> Self {
+        let Mandate { scope_merchant, allowed_merchants, allowed_categories, .. } = mandate;
+        let merchants = scope_merchant.iter().chain(allowed_merchants.iter().flatten());
+        let names: Vec<String> = merchants.clone().map(|merchant| normalize(merchant)).collect();
+        let ids = [&mandate.mandate_id, &mandate.agent_id, &mandate.user_id];
+        let texts = ids.into_iter().chain(merchants).chain(allowed_categories.iter().flatten());
+        let length = |list: &Vec<String>| u32::try_from(list.len()).unwrap_or(u32::MAX);
+        let lower = |list: &Vec<String>| -> Vec<String> {
+            list.iter().map(|name| lowered(name).to_string()).collect()
+        };
+        let restricted = scope_merchant.is_some() || allowed_merchants.is_some();
         Self {
-            scope_merchant: mandate.scope_merchant.as_ref().map(|merchant| name_hash(merchant.as_bytes())),
-            allowed_configured: sorted(configured),
-            allowed_merchants: scoped.then(|| sorted(names.iter().map(String::as_str))),
-            allowed_categories: lists.map(|list| {
-                let lower: Vec<String> = list.iter().map(|name| name.trim().to_lowercase()).collect();
-                sorted(lower.iter().map(String::as_str))
-            }),
-            mandate,
+            status: mandate.status,
+            currency: mandate.currency,
+            period: mandate.max_amount_period,
+            scoped: scope_merchant.is_some(),
+            listed_merchants: allowed_merchants.as_ref().map(length),
+            listed_categories: allowed_categories.as_ref().map(length),
+            max_amount: mandate.max_amount.into(),
+            per_transaction_max: mandate.per_transaction_max.into(),
+            authorized_tps: mandate.authorized_tps.into(),
+            max_uses: mandate.max_uses,
+            valid_us: (
+                mandate.valid_from.map_or(i64::MIN, |from| from.0),
+                mandate.valid_to.map_or(i64::MAX, |to| to.0),
+            ),
+            updated_us: mandate.updated_at.map(|time| time.0),
+            scope_merchant: scope_merchant.as_ref().map(|merchant| name_hash(merchant.as_bytes())),
+            allowed_merchants: restricted.then(|| hashes(&names)),
+            allowed_configured: hashes(names.iter().filter_map(|name| categories.of_normalized(name))),
+            allowed_categories: allowed_categories.as_ref().map(|list| hashes(lower(list))),
+            texts: Texts::new(texts.map(String::as_str)),
         }
+    }
+
+    /// The mandate as it was sent.
+    #[must_use]
+    pub fn mandate(&self) -> Mandate {
+        let owned = |text: &str| text.to_owned();
+        let merchants = self.merchants().skip(usize::from(self.scoped)).map(owned);
+        Mandate {
+            mandate_id: owned(self.mandate_id()),
+            agent_id: owned(self.agent_id()),
+            user_id: owned(self.user_id()),
+            scope_merchant: self.scope_text().map(owned),
+            allowed_merchants: self.listed_merchants.map(|_| merchants.collect()),
+            allowed_categories: self.categories().map(|names| names.map(owned).collect()),
+            max_amount: self.max_amount(),
+            max_amount_period: self.period,
+            per_transaction_max: self.per_transaction_max(),
+            max_uses: self.max_uses,
+            currency: self.currency,
+            authorized_tps: self.authorized_tps(),
+            valid_from: self.valid_from(),
+            valid_to: self.valid_to(),
+            status: self.status,
+            updated_at: self.updated_at(),
+        }
+    }
+
+    /// Whether this is the mandate with that id.
+    #[must_use]
+    pub fn is(&self, mandate_id: &str) -> bool {
+        self.texts.is(MANDATE_ID, mandate_id)
+    }
+
+    /// Id of the mandate.
+    #[must_use]
+    pub fn mandate_id(&self) -> &str {
+        self.texts.get(MANDATE_ID)
+    }
+
+    /// The agent that holds it.
+    #[must_use]
+    pub fn agent_id(&self) -> &str {
+        self.texts.get(AGENT_ID)
+    }
+
+    /// The user who granted it.
+    #[must_use]
+    pub fn user_id(&self) -> &str {
+        self.texts.get(USER_ID)
+    }
+
+    /// The cap over [`Terms::period`].
+    #[must_use]
+    pub fn max_amount(&self) -> Option<Amount> {
+        self.max_amount.get()
+    }
+
+    /// The most that one payment may be.
+    #[must_use]
+    pub fn per_transaction_max(&self) -> Option<Amount> {
+        self.per_transaction_max.get()
+    }
+
+    /// A rate in transactions per second that the user agreed to.
+    #[must_use]
+    pub fn authorized_tps(&self) -> Option<Amount> {
+        self.authorized_tps.get()
+    }
+
+    /// First instant of validity, inclusive.
+    #[must_use]
+    pub fn valid_from(&self) -> Option<Timestamp> {
+        (self.valid_us.0 != i64::MIN).then_some(Timestamp(self.valid_us.0))
+    }
+
+    /// Last instant of validity, inclusive.
+    #[must_use]
+    pub fn valid_to(&self) -> Option<Timestamp> {
+        (self.valid_us.1 != i64::MAX).then_some(Timestamp(self.valid_us.1))
+    }
+
+    /// When this state was set.
+    #[must_use]
+    pub fn updated_at(&self) -> Option<Timestamp> {
+        self.updated_us.map(Timestamp)
+    }
+
+    /// The one merchant of the scope, as sent.
+    #[must_use]
+    pub fn scope_text(&self) -> Option<&str> {
+        self.scoped.then(|| self.texts.get(MERCHANTS))
+    }
+
+    /// The merchants allowed, as sent, the scope's first.
+    pub fn merchants(&self) -> impl Iterator<Item = &str> {
+        self.texts.range(MERCHANTS, self.merchants_len())
+    }
+
+    /// The categories allowed, as sent; `None`: any.
+    pub fn categories(&self) -> Option<impl Iterator<Item = &str>> {
+        self.listed_categories.map(|count| self.texts.range(MERCHANTS + self.merchants_len(), count as usize))
+    }
+
+    fn merchants_len(&self) -> usize {
+        usize::from(self.scoped) + self.listed_merchants.unwrap_or(0) as usize
     }
 
     /// Whether the mandate names this agent and user.
     #[must_use]
     pub fn held_by(&self, agent_id: &str, user_id: &str) -> bool {
-        self.mandate.agent_id == agent_id && self.mandate.user_id == user_id
+        self.texts.is(AGENT_ID, agent_id) && self.texts.is(USER_ID, user_id)
     }
 
     /// Whether `time_us` lies in the mandate's validity, both ends included.
     #[must_use]
     pub fn in_date(&self, time_us: i64) -> bool {
-        let Mandate { valid_from, valid_to, .. } = &self.mandate;
-        valid_from.is_none_or(|from| time_us >= from.0) && valid_to.is_none_or(|to| time_us <= to.0)
+        (self.valid_us.0..=self.valid_us.1).contains(&time_us)
     }
 
     /// Whether it may be used at `time_us`.
     #[must_use]
     pub fn usable_at(&self, time_us: i64) -> bool {
-        self.mandate.status == MandateStatus::Active && self.in_date(time_us)
+        self.status == MandateStatus::Active && self.in_date(time_us)
     }
 
     /// Whether it has a merchant scope, a category list or a cap.
     #[must_use]
     pub fn binds(&self) -> bool {
-        self.allowed_merchants.is_some()
-            || self.allowed_categories.is_some()
-            || self.mandate.max_amount.is_some()
+        self.allowed_merchants.is_some() || self.allowed_categories.is_some() || self.max_amount().is_some()
     }
 
     /// Whether merchants are restricted.
@@ -106,106 +253,125 @@ impl Terms {
         self.allowed_merchants.is_some()
     }
 
-    /// Whether merchant categories are restricted.
+    /// Whether the merchant with this hash of its normalized name is allowed.
     #[must_use]
-    pub fn restricts_categories(&self) -> bool {
-        self.allowed_categories.is_some()
-    }
-
-    /// Whether a normalized merchant is allowed.
-    #[must_use]
-    pub fn allows_merchant(&self, normalized: &str) -> bool {
+    pub fn allows_merchant(&self, normalized: u64) -> bool {
         contains(self.allowed_merchants.as_deref(), normalized)
     }
 
-    /// Whether an allowed merchant has this configured category.
+    /// Whether an allowed merchant has the configured category with this hash.
     #[must_use]
-    pub fn allows_configured(&self, category: &str) -> bool {
+    pub fn allows_configured(&self, category: u64) -> bool {
         contains(Some(&self.allowed_configured), category)
     }
 
-    /// Whether a merchant category, in lower case, is allowed; `None` is not, where a list is given.
+    /// Whether the merchant category with this hash in lower case is allowed; 0, for none, is not
+    /// where a list is given.
     #[must_use]
-    pub fn allows_category(&self, category: Option<&str>) -> bool {
-        match category {
-            Some(category) => contains(self.allowed_categories.as_deref(), category),
-            None => self.allowed_categories.is_none(),
+    pub fn allows_category(&self, lowered: u64) -> bool {
+        contains(self.allowed_categories.as_deref(), lowered)
+    }
+}
+
+/// Several texts in one piece.
+#[derive(Debug, Clone, PartialEq)]
+struct Texts {
+    text: Box<str>,
+    /// Where each ends.
+    ends: Box<[u32]>,
+}
+
+impl Texts {
+    fn new<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
+        let (mut text, mut ends) = (String::new(), Vec::new());
+        for one in texts {
+            text.push_str(one);
+            // A mandate's record is far below 4 GiB.
+            ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        }
+        Self { text: text.into(), ends: ends.into() }
+    }
+
+    fn place(&self, at: usize) -> Range<usize> {
+        let end = |at: usize| self.ends.get(at).map_or(0, |&end| end as usize);
+        at.checked_sub(1).map_or(0, end)..end(at)
+    }
+
+    fn get(&self, at: usize) -> &str {
+        self.text.get(self.place(at)).unwrap_or_default()
+    }
+
+    /// Whether the text at `at` is `other`, without a look at the boundaries of characters.
+    fn is(&self, at: usize, other: &str) -> bool {
+        self.text.as_bytes().get(self.place(at)) == Some(other.as_bytes())
+    }
+
+    fn range(&self, first: usize, count: usize) -> impl Iterator<Item = &str> {
+        (first..first + count).map(|at| self.get(at))
+    }
+}
+
+/// Hashes of names, sorted.
+fn hashes(names: impl IntoIterator<Item = impl AsRef<str>>) -> Box<[u64]> {
+    let mut hashes: Vec<u64> = names.into_iter().map(|name| name_hash(name.as_ref().as_bytes())).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes.into_boxed_slice()
+}
+
+fn contains(list: Option<&[u64]>, hash: u64) -> bool {
+    list.is_none_or(|hashes| hashes.binary_search(&hash).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_events::money::UNITS;
+
+    use super::*;
+
+    #[test]
+    fn the_mandate_comes_back_as_it_was_sent() {
+        let text = |text: &str| text.to_owned();
+        let full = Mandate {
+            mandate_id: text("mdt"),
+            agent_id: text("agt é"),
+            user_id: text("usr"),
+            scope_merchant: Some(text("WWW.Shop.example")),
+            allowed_merchants: Some(vec![text("b"), text(""), text("a"), text("b")]),
+            allowed_categories: Some(vec![text("Books"), text("5411")]),
+            max_amount: Some(Amount(5 * UNITS)),
+            max_amount_period: CapPeriod::Week,
+            per_transaction_max: Some(Amount(1)),
+            max_uses: Some(3),
+            currency: Currency::USD,
+            authorized_tps: Some(Amount(UNITS / 2)),
+            valid_from: Some(Timestamp(-1)),
+            valid_to: Some(Timestamp(7)),
+            status: MandateStatus::Paused,
+            updated_at: Some(Timestamp(0)),
+        };
+        let bare = Mandate {
+            scope_merchant: None,
+            allowed_merchants: None,
+            allowed_categories: None,
+            max_amount: None,
+            per_transaction_max: None,
+            max_uses: None,
+            authorized_tps: None,
+            valid_from: None,
+            valid_to: None,
+            updated_at: None,
+            ..full.clone()
+        };
+        let empty_lists = Mandate {
+            allowed_merchants: Some(Vec::new()),
+            allowed_categories: Some(Vec::new()),
+            ..bare.clone()
+        };
+        let scope_only = Mandate { scope_merchant: Some(text("s")), ..bare.clone() };
+        for mandate in [full, bare, empty_lists, scope_only] {
+            let terms = Terms::new(&mandate, &MerchantCategories::default());
+            assert_eq!(terms.mandate(), mandate);
         }
     }
-
-    /// The merchants allowed, as they stand in the mandate.
-    pub fn merchants(&self) -> impl Iterator<Item = &str> {
-        let listed = self.mandate.allowed_merchants.iter().flatten();
-        self.mandate.scope_merchant.iter().chain(listed).map(String::as_str)
-    }
-}
-
-/// A merchant's name as signals compare it: trimmed, lower case, without leading `www.`.
-#[must_use]
-pub fn normalize(merchant: &str) -> String {
-    normalized(merchant).to_string()
-}
-
-/// The same without an allocation, unless the name is not ASCII.
-#[must_use]
-pub fn normalized(merchant: &str) -> Lowered<'_> {
-    let lowered = lowered(merchant);
-    let skip = if lowered.starts_with("www.") { 4 } else { 0 };
-    Lowered { skip, ..lowered }
-}
-
-/// A name trimmed and in lower case.
-#[must_use]
-pub fn lowered(name: &str) -> Lowered<'_> {
-    let name = name.trim();
-    let form = if !name.is_ascii() {
-        Form::Owned(name.to_lowercase())
-    } else if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Form::Stack(name.bytes().map(|byte| byte.to_ascii_lowercase()).collect())
-    } else {
-        Form::Same(name)
-    };
-    Lowered { form, skip: 0 }
-}
-
-/// A name in lower case, borrowed or on the stack where that is possible: this is asked for at every
-/// payment.
-#[derive(Debug, Clone)]
-pub struct Lowered<'a> {
-    form: Form<'a>,
-    /// Bytes at the start that do not belong to the name.
-    skip: usize,
-}
-
-#[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant, reason = "it lives for one call, and boxing it would allocate")]
-enum Form<'a> {
-    Same(&'a str),
-    /// ASCII; as long as the longest merchant's name.
-    Stack(SmallVec<[u8; 256]>),
-    Owned(String),
-}
-
-impl Deref for Lowered<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        let whole = match &self.form {
-            Form::Same(name) => name,
-            Form::Stack(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
-            Form::Owned(name) => name,
-        };
-        whole.get(self.skip..).unwrap_or_default()
-    }
-}
-
-fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Box<[Box<str>]> {
-    let mut names: Vec<Box<str>> = names.map(Box::from).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.into_boxed_slice()
-}
-
-fn contains(list: Option<&[Box<str>]>, name: &str) -> bool {
-    list.is_none_or(|names| names.binary_search_by_key(&name, |known| known).is_ok())
 }

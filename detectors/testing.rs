@@ -11,7 +11,7 @@ use weir_events::{
 };
 
 use crate::cross_merchant::groups::GroupMap;
-use crate::hash::name_hash;
+use crate::names::Name;
 use crate::terms::MerchantCategories;
 use crate::timeline::{AgentPayment, UserPayment};
 use crate::{
@@ -228,7 +228,7 @@ impl<D: Detector> Rig<D> {
 
     /// Puts a mandate, or its new state, in force.
     pub(crate) fn set(&mut self, mandate: Mandate) {
-        self.mandates.insert(mandate.mandate_id.clone(), Terms::new(mandate, &self.categories));
+        self.mandates.insert(mandate.mandate_id.clone(), Terms::new(&mandate, &self.categories));
     }
 
     pub(crate) fn terms(&self, mandate_id: &str) -> &Terms {
@@ -280,7 +280,6 @@ impl<D: Detector> Rig<D> {
         let usable = |terms: &&Terms| {
             tx.mandate_id.is_none() && terms.held_by(pay.agent, pay.user) && terms.usable_at(pay.time_us)
         };
-        let category = pay.category.map_or(0, |category| name_hash(category.as_bytes()));
         let mut payment = Payment {
             tx: &tx,
             time_us: pay.time_us,
@@ -292,9 +291,8 @@ impl<D: Detector> Rig<D> {
             rates: &self.rates,
             base_amount: self.rates.to_base(pay.amount, pay.currency),
             agent: *number,
-            group: pay.category.map_or(0, |label| self.groups.group(label, category)),
-            category,
-            merchant: name_hash(pay.merchant.as_bytes()),
+            merchant: Name::of(pay.merchant, &self.groups),
+            category: pay.category.map_or(Name::default(), |category| Name::of(category, &self.groups)),
             mandate: None,
             held: None,
             usable: None,
@@ -348,12 +346,7 @@ fn take_in(payment: &Payment<'_>, payments: &mut AgentTimeline, user_payments: &
     payments.evict_before(payment.watermark_us - AGENT_SPAN_US);
     user_payments.evict_before(payment.watermark_us - DAY_US);
     user_payments.insert(UserPayment::new(time_us, payment.agent, payment.base_amount));
-    payments.insert(AgentPayment {
-        time_us,
-        equal_key: payment.equal_key(),
-        category: payment.category,
-        group: payment.group,
-    })
+    payments.insert(AgentPayment::of(payment))
 }
 
 fn signal(detector: &'static str, tier: &'static str, floor: Action, measure: Amount) -> Signal {

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use weir_events::Amount;
 
+use crate::Payment;
+use crate::slim::SlimAmount;
+
 /// Something with a place in event time.
 pub trait Timed {
     /// Microseconds since the epoch.
@@ -135,6 +138,12 @@ impl<T: Timed + Clone> Timeline<T> {
         self.ring.back().is_none_or(|last| last.time_us() <= time_us)
     }
 
+    /// Time of the newest item; 0 without one.
+    #[must_use]
+    pub fn newest_us(&self) -> i64 {
+        self.ring.back().map_or(0, Timed::time_us)
+    }
+
     /// Time of the item at `at`.
     #[must_use]
     pub fn time_at(&self, at: usize) -> Option<i64> {
@@ -164,6 +173,19 @@ pub struct AgentPayment {
     pub group: u64,
 }
 
+impl AgentPayment {
+    /// What an agent's timeline keeps of a payment.
+    #[must_use]
+    pub fn of(payment: &Payment<'_>) -> Self {
+        Self {
+            time_us: payment.time_us,
+            equal_key: payment.equal_key(),
+            category: payment.category.raw,
+            group: payment.category.group,
+        }
+    }
+}
+
 impl Timed for AgentPayment {
     fn time_us(&self) -> i64 {
         self.time_us
@@ -177,23 +199,21 @@ pub struct UserPayment {
     pub time_us: i64,
     /// The agent's number within its user.
     pub agent: u32,
-    /// In the base currency; [`UserPayment::NO_RATE`] without a rate.
-    amount: Amount,
+    /// In the base currency; nothing without a rate.
+    amount: SlimAmount,
 }
 
 impl UserPayment {
-    const NO_RATE: Amount = Amount(i128::MIN);
-
     /// A payment of `amount` in the base currency.
     #[must_use]
     pub fn new(time_us: i64, agent: u32, amount: Option<Amount>) -> Self {
-        Self { time_us, agent, amount: amount.unwrap_or(Self::NO_RATE) }
+        Self { time_us, agent, amount: amount.into() }
     }
 
     /// The amount in the base currency; `None` without a rate.
     #[must_use]
     pub fn amount(&self) -> Option<Amount> {
-        (self.amount != Self::NO_RATE).then_some(self.amount)
+        self.amount.get()
     }
 }
 

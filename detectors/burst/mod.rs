@@ -9,8 +9,8 @@ use weir_events::{Action, Amount, Span, Timestamp};
 
 use crate::timeline::AgentPayment;
 use crate::{
-    AgentTimeline, Bound, Detector, Explain, Held, Nothing, Outcome, Payment, Points, Reason, Seat, Tier,
-    Tiers,
+    AgentTimeline, Bound, Detector, Explain, Held, Nothing, Outcome, Payment, Points, Reason, Seat, Terms,
+    Tier, Tiers,
 };
 
 #[cfg(test)]
@@ -66,9 +66,15 @@ impl Default for Params {
     }
 }
 
-/// State per agent.
+/// State per agent; most never pay often enough to have any.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct State {
+    bursts: Option<Box<Bursts>>,
+}
+
+/// What an agent's bursts have left.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Bursts {
     /// The view: greatest count of at least `min_count`, and where such counts begin and end.
     peak: u32,
     start_us: i64,
@@ -102,21 +108,25 @@ impl State {
     /// Row of the view, if the agent has one.
     #[must_use]
     pub fn row(&self, agent_id: &str, user_id: &str) -> Option<Row> {
-        (self.peak > 0).then(|| {
-            vec![
-                Value::Text(agent_id.to_owned()),
-                Value::Text(user_id.to_owned()),
-                Value::Int(i64::from(self.peak)),
-                Value::Time(Timestamp(self.start_us)),
-                Value::Time(Timestamp(self.end_us)),
-            ]
-        })
+        let bursts = self.bursts.as_deref().filter(|bursts| bursts.peak > 0)?;
+        Some(vec![
+            Value::Text(agent_id.to_owned()),
+            Value::Text(user_id.to_owned()),
+            Value::Int(i64::from(bursts.peak)),
+            Value::Time(Timestamp(bursts.start_us)),
+            Value::Time(Timestamp(bursts.end_us)),
+        ])
     }
 
     /// The peak of the view; 0 without a row.
     #[must_use]
     pub fn peak(&self) -> u32 {
-        self.peak
+        self.bursts.as_ref().map_or(0, |bursts| bursts.peak)
+    }
+
+    /// The learned threshold; 0: none yet.
+    fn learned(&self) -> u32 {
+        self.bursts.as_ref().map_or(0, |bursts| bursts.learned)
     }
 
     fn note_count(&mut self, end_us: i64, count: usize, params: &Params) {
@@ -124,12 +134,16 @@ impl State {
         if count < params.min_count {
             return;
         }
-        (self.start_us, self.end_us) = match self.peak {
+        let bursts = self.bursts.get_or_insert_default();
+        (bursts.start_us, bursts.end_us) = match bursts.peak {
             0 => (end_us, end_us),
-            _ => (self.start_us.min(end_us), self.end_us.max(end_us)),
+            _ => (bursts.start_us.min(end_us), bursts.end_us.max(end_us)),
         };
-        self.peak = self.peak.max(count);
+        bursts.peak = bursts.peak.max(count);
     }
+}
+
+impl Bursts {
 
     /// Keeps what a clean burst will teach, in order of time.
     fn note_lesson(&mut self, lesson: Lesson) {
@@ -148,6 +162,9 @@ impl State {
             if run.clean {
                 self.note_lesson(Lesson { last_us: run.last_us, peak: run.peak.min(params.max_threshold) });
             }
+        }
+        if self.lessons.is_empty() {
+            return;
         }
         let rested = self.learned_at_us.is_none_or(|at| payment.watermark_us - at >= LEARNING_INTERVAL_US);
         let is_ripe = |lesson: &&Lesson| payment.watermark_us - lesson.last_us > LEARNING_DELAY_US;
@@ -204,6 +221,7 @@ impl Detector for Burst {
         params.window.0
     }
 
+    #[inline(always)]
     fn observe(
         params: &Params,
         payment: &Payment<'_>,
@@ -214,10 +232,14 @@ impl Detector for Burst {
             return Found::default();
         }
         let (state, timeline) = (&mut *seat.agent, seat.payments);
-        state.learn(payment, params);
-
+        if let Some(bursts) = state.bursts.as_deref_mut() {
+            bursts.learn(payment, params);
+        }
         let (time_us, window_us) = (payment.time_us, params.window.0);
-        let learned = state.learned.max(params.min_count) as usize;
+        if is_quiet(params, timeline, time_us) {
+            return Found::default();
+        }
+        let learned = state.learned().max(params.min_count) as usize;
         let mut found = Found {
             learned,
             threshold: learned.max(authorized(payment, window_us)),
@@ -310,7 +332,7 @@ impl Detector for Burst {
             )),
             _ => out.reason(format_args!(
                 "The agent made {count} payments within {seconds} seconds, inside a mandate that limits {}.",
-                if payment.mandate.is_some_and(|terms| terms.mandate.max_amount.is_some()) { "what it can spend" } else { "where it can pay" }
+                if payment.mandate.is_some_and(|terms| terms.max_amount().is_some()) { "what it can spend" } else { "where it can pay" }
             )),
         }
     }
@@ -318,13 +340,15 @@ impl Detector for Burst {
     fn settle(_: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, outcome: &Outcome<'_>) {
         let signals = &outcome.verdict.signals;
         let burst = signals.iter().find(|signal| signal.detector == Self::NAME);
-        if payment.late || (seat.agent.run.is_none() && burst.is_none()) {
+        let running = seat.agent.bursts.as_ref().is_some_and(|bursts| bursts.run.is_some());
+        if payment.late || (!running && burst.is_none()) {
             return;
         }
         let harmless =
             signals.iter().all(|signal| signal.detector == Self::NAME && signal.tier == "rate_bounded");
         let clean = harmless && payment.bounded();
-        let run = seat.agent.run.get_or_insert(Run { last_us: payment.time_us, peak: 0, clean: true });
+        let bursts = seat.agent.bursts.get_or_insert_default();
+        let run = bursts.run.get_or_insert(Run { last_us: payment.time_us, peak: 0, clean: true });
         run.clean &= clean;
         if let Some(burst) = burst {
             let count = burst.measure.0 / Amount::units(1).0;
@@ -362,11 +386,19 @@ fn count_of(held: Held) -> Fact {
 
 /// One more than the payments that the mandate's authorized rate makes in `window_us`; 0 without one.
 fn authorized(payment: &Payment<'_>, window_us: i64) -> usize {
-    let rate = payment.usable.and_then(|terms| terms.mandate.authorized_tps);
+    let rate = payment.usable.and_then(Terms::authorized_tps);
     rate.map_or(0, |tps| {
         let payments = tps.scaled(i128::from(window_us)).0 / Amount::units(i128::from(SECOND_US)).0;
         usize::try_from(payments).unwrap_or(usize::MAX).saturating_add(1)
     })
+}
+
+/// The usual case: nothing is later than the payment, so that one window alone holds it, and that has too
+/// few payments for the view and for every tier.
+fn is_quiet(params: &Params, timeline: &AgentTimeline, time_us: i64) -> bool {
+    let few = MACHINE_MIN_COUNT.min(PACE_MIN_COUNT).min(params.min_count as usize);
+    let window_us = params.window.0.max(PACE_WINDOW_US);
+    timeline.is_newest(time_us) && timeline.count(time_us, window_us) < few
 }
 
 /// The size of the largest group of payments equal in amount and merchant in a window, if it is more

@@ -207,7 +207,7 @@ fn burst(start_us: i64, count: i64) -> impl Iterator<Item = Pay> {
 /// The effective threshold of agent `a` after one more payment at `time_us`.
 fn threshold_after(rig: &mut Rig<Burst>, time_us: i64) -> u32 {
     rig.pay(&pay(time_us).under("m"));
-    rig.agent("a").learned.max(rig.params.min_count)
+    rig.agent("a").learned().max(rig.params.min_count)
 }
 
 const HOUR: i64 = 60 * MINUTE_US;
@@ -251,7 +251,7 @@ fn clean_bursts_every_half_hour_teach_too() {
     for round in 0..8 {
         rig.last(burst(round * HOUR / 2, 30));
     }
-    assert_eq!(rig.agent("a").learned, 7);
+    assert_eq!(rig.agent("a").learned(), 7);
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn half_a_year_of_ever_longer_clean_bursts_stops_at_the_limit() {
     for day in 0..180 {
         let longest = i64::from(threshold_after(&mut rig, day * DAY)) + 20;
         rig.last(burst(day * DAY + HOUR, longest.min(61)));
-        learned.push(rig.agent("a").learned.max(5));
+        learned.push(rig.agent("a").learned().max(5));
     }
     learned.dedup();
     assert_eq!(learned, [5, 7, 10, 15, 22, 33, 49, 60]);
@@ -312,7 +312,7 @@ fn half_a_year_outside_a_bounded_mandate_teaches_nothing() {
         let times = every(secs(2), day * DAY, count).zip(0..);
         rig.last(times.map(|(time_us, number)| pay(time_us).unequal(number)));
     }
-    assert_eq!(rig.agent("a").learned, 0);
+    assert_eq!(rig.agent("a").learned(), 0);
 }
 
 #[test]

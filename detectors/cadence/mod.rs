@@ -7,7 +7,7 @@ use weir_events::decision::Fact;
 use weir_events::view::{Column, Kind, Row, Value, View};
 use weir_events::{Action, Amount};
 
-use crate::{Detector, Explain, Held, Nothing, Payment, Points, Reason, Seat, Tier, Tiers};
+use crate::{Detector, Explain, Held, Nothing, Payment, Points, Reason, Seat, Tier, Tiers, nearest};
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +31,11 @@ pub const SIGNAL_GAPS_MAX: usize = 20;
 /// Greatest deviation over mean for the signal, in percent: fast random arrivals have about 100.
 pub const SIGNAL_VARIATION_PERCENT_MAX: u128 = 15;
 
+/// Two of n gaps that differ by d make n·Σg² − (Σg)² at least n·d²/2. So with two that are this many
+/// times the greatest deviation apart, no run that the signal looks at is even.
+const UNEVEN_DEVIATIONS: u64 = 7;
+const _: () = assert!(UNEVEN_DEVIATIONS.pow(2) >= 2 * (SIGNAL_GAPS_MAX as u64 - 1));
+
 const SECOND_US: f64 = 1e6;
 
 /// Section `[detectors.cadence]`.
@@ -53,10 +58,16 @@ impl Default for Params {
 
 impl Params {
     fn limits(&self) -> Limits {
-        Limits {
-            stddev_us: microseconds(self.max_stddev_seconds),
-            mean_us: microseconds(self.max_mean_seconds),
-        }
+        Limits { stddev_us: microseconds(self.max_stddev_seconds), mean_us: self.mean_us() }
+    }
+
+    fn mean_us(&self) -> u64 {
+        microseconds(self.max_mean_seconds)
+    }
+
+    /// No run of gaps that the signal looks at is as long as this, for its mean would be too great.
+    fn run_us(&self) -> u64 {
+        self.mean_us().saturating_mul(SIGNAL_GAPS_MAX as u64)
     }
 }
 
@@ -67,9 +78,12 @@ struct Limits {
     mean_us: u64,
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
 fn microseconds(seconds: f64) -> u64 {
-    (seconds * SECOND_US).round() as u64
+    nearest(seconds * SECOND_US)
+}
+
+fn square(gap_us: u64) -> u128 {
+    u128::from(gap_us) * u128::from(gap_us)
 }
 
 /// State per agent.
@@ -80,7 +94,8 @@ pub struct State {
     last_us: i64,
     /// Sum of the squares of the gaps, in square microseconds.
     squares: u128,
-    /// The latest distinct times, the latest last: one more than the gaps that the signal looks at.
+    /// The latest distinct times, the latest last: at most one more than the gaps that the signal
+    /// looks at, and none that lies too far back for a run of them.
     latest_us: SmallVec<[i64; 2]>,
 }
 
@@ -105,11 +120,13 @@ impl Gaps {
         short && even()
     }
 
-    /// `None` where 128 bits do not suffice, which takes more gaps than the signal looks at.
+    /// `None` where 64 bits do not suffice, which takes more gaps than the signal looks at, or limits
+    /// of another order than the defaults.
     fn is_even_narrow(&self, limit_us: u64) -> Option<bool> {
-        let pairs = u128::from(self.count) * u128::from(self.count - 1);
-        let limit = u128::from(limit_us).pow(2).checked_mul(pairs)?;
-        Some(self.spread_narrow()? < limit)
+        let spread = self.count.checked_mul(u64::try_from(self.squares).ok()?)?;
+        let spread = spread.checked_sub(self.sum.checked_mul(self.sum)?)?;
+        let pairs = self.count.checked_mul(self.count - 1)?;
+        Some(spread < limit_us.checked_mul(limit_us)?.checked_mul(pairs)?)
     }
 
     fn is_even_wide(&self, limit_us: u64) -> bool {
@@ -175,12 +192,12 @@ impl State {
 
     /// Takes a payment in between its neighbours in time.
     fn add(&mut self, time_us: i64, before: Option<i64>, after: Option<i64>) {
-        let square = |from: i64, to: i64| u128::from(to.abs_diff(from)).pow(2);
+        let square_of = |from: i64, to: i64| square(to.abs_diff(from));
         if let (Some(before), Some(after)) = (before, after) {
-            self.squares = self.squares.saturating_sub(square(before, after));
+            self.squares = self.squares.saturating_sub(square_of(before, after));
         }
-        self.squares += before.map_or(0, |before| square(before, time_us));
-        self.squares += after.map_or(0, |after| square(time_us, after));
+        self.squares += before.map_or(0, |before| square_of(before, time_us));
+        self.squares += after.map_or(0, |after| square_of(time_us, after));
         (self.first_us, self.last_us) = match self.payments {
             0 => (time_us, time_us),
             _ => (self.first_us.min(time_us), self.last_us.max(time_us)),
@@ -188,42 +205,64 @@ impl State {
         self.payments += 1;
     }
 
-    fn note_latest(&mut self, time_us: i64) {
-        let Err(at) = self.latest_us.binary_search(&time_us) else { return };
-        if self.latest_us.len() <= SIGNAL_GAPS_MAX {
-            self.latest_us.insert(at, time_us);
-        } else if at > 0 {
-            self.latest_us.remove(0);
-            self.latest_us.insert(at - 1, time_us);
+    fn note_latest(&mut self, time_us: i64, run_us: u64) {
+        let latest_us = &mut self.latest_us;
+        let last_us = latest_us.last().copied();
+        // Nothing up to this is in a run that ends at the latest payment or at a later one.
+        let before_us = last_us.map_or(time_us, |last_us| last_us.max(time_us)).saturating_sub_unsigned(run_us);
+        if last_us.is_none_or(|last_us| last_us < time_us) {
+            let gone = latest_us.iter().take_while(|&&earlier_us| earlier_us <= before_us).count();
+            let gone = gone.max(latest_us.len().saturating_sub(SIGNAL_GAPS_MAX));
+            if gone > 0 {
+                latest_us.drain(..gone);
+            }
+            latest_us.push(time_us);
+        } else if time_us > before_us
+            && let Err(at) = latest_us.binary_search(&time_us)
+        {
+            if latest_us.len() <= SIGNAL_GAPS_MAX {
+                latest_us.insert(at, time_us);
+            } else if at > 0 {
+                latest_us.remove(0);
+                latest_us.insert(at - 1, time_us);
+            }
         }
     }
 
     /// The longest run of the latest gaps that is even and steady, as of the latest payment.
     fn regular_run(&self, params: &Params) -> Option<Gaps> {
         let least = params.min_gaps.min(SIGNAL_GAPS_MAX as u64);
-        if (self.latest_us.len() as u64) <= least {
+        let &latest_us = self.latest_us.last().filter(|_| self.latest_us.len() as u64 > least)?;
+        let limits = params.limits();
+        // The usual case: payments too far apart, however evenly.
+        let short = |(count, earlier_us): (u64, &i64)| latest_us.abs_diff(*earlier_us) < limits.mean_us * count;
+        if !(least..).zip(self.latest_us.iter().rev().skip(least as usize)).any(short) {
             return None;
         }
-        let limits = params.limits();
-        let longest_us = limits.mean_us.saturating_mul(SIGNAL_GAPS_MAX as u64);
-        let (mut gaps, mut regular) = (Gaps::default(), None);
-        let latest_first = self.latest_us.iter().rev();
-        for (later, earlier) in latest_first.clone().zip(latest_first.skip(1)) {
-            let gap = later.abs_diff(*earlier);
-            gaps.count += 1;
-            gaps.sum += gap;
-            if gaps.sum >= longest_us {
-                // No longer run can have a mean below the limit.
+        let uneven_us = limits.stddev_us.saturating_mul(UNEVEN_DEVIATIONS);
+        let gaps_us = self.latest_us.windows(2).map(gap_us);
+        let (mut run, mut shortest, mut longest) = (Gaps::default(), u64::MAX, 0);
+        for gap in gaps_us.clone().rev() {
+            (shortest, longest) = (shortest.min(gap), longest.max(gap));
+            if longest - shortest >= uneven_us {
                 break;
             }
-            gaps.squares += u128::from(gap).pow(2);
-            let enough = gaps.count >= least;
-            if enough && gaps.is_even(limits) && gaps.is_steady() {
-                regular = Some(gaps);
-            }
+            run = Gaps { count: run.count + 1, sum: run.sum + gap, squares: run.squares + square(gap) };
         }
-        regular
+        // From the longest run down, without its earliest gap each time.
+        for gap in gaps_us.clone().skip(gaps_us.len() - run.count as usize) {
+            if run.count < least || (run.is_even(limits) && run.is_steady()) {
+                break;
+            }
+            run = Gaps { count: run.count - 1, sum: run.sum - gap, squares: run.squares - square(gap) };
+        }
+        (run.count >= least).then_some(run)
     }
+}
+
+/// The gap between two times that follow one another.
+fn gap_us(times_us: &[i64]) -> u64 {
+    if let &[earlier_us, later_us] = times_us { later_us.abs_diff(earlier_us) } else { 0 }
 }
 
 /// The detector.
@@ -245,6 +284,7 @@ impl Detector for Cadence {
     type Use = Nothing;
     type Found = Option<(f64, f64, u64)>;
 
+    #[inline(always)]
     fn observe(
         params: &Params,
         payment: &Payment<'_>,
@@ -254,7 +294,7 @@ impl Detector for Cadence {
         let at = payment.at?;
         let (before, after) = (seat.payments.time_before(at), seat.payments.time_at(at + 1));
         seat.agent.add(payment.time_us, before, after);
-        seat.agent.note_latest(payment.time_us);
+        seat.agent.note_latest(payment.time_us, params.run_us());
         let run = seat.agent.regular_run(params)?;
         tiers.push(Held { tier: 0, measure: Amount::units(1) });
         Some((run.mean_seconds(), run.stddev_seconds(), run.count))

@@ -182,4 +182,45 @@ proptest! {
         shuffled.sort_by_key(|&at| crate::hash::pair_hash(seed, at.unsigned_abs()));
         prop_assert_eq!(state(&sorted), state(&shuffled));
     }
+
+    #[test]
+    fn a_plain_search_over_all_times_finds_the_same_run(
+        base_ms in 500..40_000_i64,
+        jitters_ms in prop::collection::vec((0..3_000_i64, 0..30_000_i64, 0..20_u8), 1..60),
+        jitter_percent in 0..100_i64,
+    ) {
+        // Even or random gaps with a pause now and then, and arrivals up to half a minute out of order.
+        let mut time_us = 0;
+        let mut arrivals: Vec<(i64, i64)> = Vec::new();
+        for (jitter_ms, delay_ms, pause) in jitters_ms {
+            let gap_ms = base_ms + jitter_ms * jitter_percent / 100 + if pause == 0 { 610_000 } else { 0 };
+            time_us += gap_ms * 1000;
+            arrivals.push((time_us + if pause < 4 { delay_ms * 1000 } else { 0 }, time_us));
+        }
+        arrivals.sort_unstable();
+        let mut rig = Rig::<Cadence>::new();
+        let mut seen_us: Vec<i64> = Vec::new();
+        for (_, time_us) in arrivals {
+            rig.pay(&pay(time_us));
+            seen_us.push(time_us);
+            let found = rig.agent("a").regular_run(&rig.params).map(|run| (run.count, run.sum, run.squares));
+            prop_assert_eq!(found, plain_search(&mut seen_us, &rig.params));
+        }
+    }
+}
+
+/// The longest of the latest runs, each summed and judged by itself.
+fn plain_search(times_us: &mut [i64], params: &Params) -> Option<(u64, u64, u128)> {
+    times_us.sort_unstable();
+    let gaps_us: Vec<u64> = times_us.windows(2).map(gap_us).filter(|&gap| gap > 0).rev().collect();
+    let runs = (10..=SIGNAL_GAPS_MAX).rev().filter_map(|count| gaps_us.get(..count));
+    let sums = runs.map(|run| Gaps {
+        count: run.len() as u64,
+        sum: run.iter().sum(),
+        squares: run.iter().copied().map(square).sum(),
+    });
+    let short = |run: &Gaps| run.sum < params.mean_us() * run.count;
+    let mut regular =
+        sums.filter(short).filter(|run| run.is_even_wide(params.limits().stddev_us) && run.is_steady());
+    regular.next().map(|run| (run.count, run.sum, run.squares))
 }

@@ -187,6 +187,7 @@ impl Detector for Collusion {
         SIGNAL_WINDOW_US
     }
 
+    #[inline(always)]
     fn observe(
         params: &Params,
         payment: &Payment<'_>,

@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use crate::hash::name_hash;
-use crate::terms::lowered;
+use crate::names::lowered;
 
 /// A kind of purchase; 0 stands for none.
 pub type Group = u64;

@@ -35,7 +35,7 @@ pub const VIEW: View = View {
 /// Groups in a window that the agent never used, from which it is `novel`.
 pub const NOVEL_MIN_GROUPS: usize = 3;
 /// Payments that must have been learned before anything is novel.
-pub const NOVEL_MIN_LEARNED: usize = 10;
+pub const NOVEL_MIN_LEARNED: u32 = 10;
 /// How far behind the watermark a payment must lie before it teaches.
 pub const LEARNING_DELAY_US: i64 = HOUR_US;
 /// The greatest breadth that an agent can learn to be usual.
@@ -54,6 +54,13 @@ pub struct Params {
 impl Default for Params {
     fn default() -> Self {
         Self { window: Span::minutes(5), min_categories: 4 }
+    }
+}
+
+impl Params {
+    /// With fewer groups in a window no tier holds.
+    fn min_groups(&self) -> usize {
+        NOVEL_MIN_GROUPS.min(self.min_categories as usize)
     }
 }
 
@@ -100,77 +107,82 @@ impl LastUse {
 /// an attack cannot teach it while it runs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Usual {
-    /// Groups learned, sorted.
-    known: Vec<Group>,
-    /// Groups not yet learned with their first use.
-    fresh: Vec<(Group, i64)>,
-    /// Times of the first payments, sorted, until enough of them are learned.
-    first_us: Vec<i64>,
-    enough: bool,
+    /// Groups with their first use, sorted; known when that was before `before_us`.
+    groups: SmallVec<[(Group, i64); 1]>,
+    /// What lies before this is far enough behind the watermark.
+    before_us: i64,
+    /// Payments learned, at most [`NOVEL_MIN_LEARNED`].
+    learned: u32,
+    /// Times of those that will bring them to that number, sorted.
+    next_us: SmallVec<[i64; 2]>,
     /// The greatest breadth learned.
     breadth: u32,
     /// Breadths not yet learned: times and breadths both rise.
-    rising: Vec<(i64, u32)>,
+    rising: SmallVec<[(i64, u32); 1]>,
 }
 
 impl Usual {
-    fn learn(&mut self, watermark_us: i64, bounds: &Bounds, reached: &mut Reached) {
-        let before_us = watermark_us - LEARNING_DELAY_US;
+    fn learn(&mut self, watermark_us: i64) {
+        self.before_us = watermark_us - LEARNING_DELAY_US;
         while let Some(&(time_us, breadth)) = self.rising.first()
-            && time_us < before_us
+            && time_us < self.before_us
         {
             self.breadth = self.breadth.max(breadth);
             self.rising.remove(0);
         }
-        let mut at = 0;
-        while let Some(&(group, first_us)) = self.fresh.get(at) {
-            if first_us >= before_us {
-                at += 1;
-                continue;
-            }
-            self.fresh.remove(at);
-            if self.known.len() >= bounds.agent_categories_max {
-                reached.mark(Bound::AgentCategories);
-            } else if let Err(place) = self.known.binary_search(&group) {
-                self.known.insert(place, group);
+        while self.next_us.first().is_some_and(|&time_us| time_us < self.before_us) {
+            self.next_us.remove(0);
+            self.learned += 1;
+            if self.has_enough() {
+                self.next_us = SmallVec::new();
             }
         }
-        if self.first_us.get(NOVEL_MIN_LEARNED - 1).is_some_and(|&tenth_us| tenth_us < before_us) {
-            self.enough = true;
-            self.first_us = Vec::new();
-        }
+    }
+
+    fn has_enough(&self) -> bool {
+        self.learned >= NOVEL_MIN_LEARNED
     }
 
     fn knows(&self, group: Group) -> bool {
-        self.known.binary_search(&group).is_ok()
+        let at = self.groups.binary_search_by_key(&group, |&(known, _)| known);
+        let first_use = at.ok().and_then(|at| self.groups.get(at));
+        first_use.is_some_and(|&(_, first_us)| first_us < self.before_us)
     }
 
     fn note_payment(&mut self, time_us: i64) {
-        if self.enough {
+        if self.has_enough() {
             return;
         }
-        let at = self.first_us.partition_point(|&earlier| earlier <= time_us);
-        if at < NOVEL_MIN_LEARNED {
-            self.first_us.truncate(NOVEL_MIN_LEARNED - 1);
-            self.first_us.insert(at, time_us);
+        let wanted = (NOVEL_MIN_LEARNED - self.learned) as usize;
+        let at = self.next_us.partition_point(|&earlier| earlier <= time_us);
+        if at < wanted {
+            self.next_us.truncate(wanted - 1);
+            self.next_us.insert(at, time_us);
         }
     }
 
     fn note_group(&mut self, group: Group, time_us: i64, bounds: &Bounds, reached: &mut Reached) {
-        if group == 0 || self.knows(group) {
+        if group == 0 {
             return;
         }
-        if let Some((_, first_us)) = self.fresh.iter_mut().find(|(known, _)| *known == group) {
-            *first_us = (*first_us).min(time_us);
-        } else if self.fresh.len() < bounds.agent_categories_max {
-            self.fresh.push((group, time_us));
-        } else {
-            reached.mark(Bound::AgentCategories);
+        match self.groups.binary_search_by_key(&group, |&(known, _)| known) {
+            Ok(at) => {
+                if let Some((_, first_us)) = self.groups.get_mut(at) {
+                    *first_us = (*first_us).min(time_us);
+                }
+            }
+            Err(_) if self.groups.len() >= bounds.agent_categories_max => {
+                reached.mark(Bound::AgentCategories);
+            }
+            Err(at) => self.groups.insert(at, (group, time_us)),
         }
     }
 
     fn note_breadth(&mut self, time_us: i64, breadth: u32) {
         let breadth = breadth.min(USUAL_BREADTH_MAX);
+        if breadth <= self.breadth {
+            return;
+        }
         let at = self.rising.partition_point(|&(earlier_us, _)| earlier_us <= time_us);
         let before = at
             .checked_sub(1)
@@ -246,6 +258,7 @@ impl Detector for CrossMerchant {
         params.window.0
     }
 
+    #[inline(always)]
     fn observe(
         params: &Params,
         payment: &Payment<'_>,
@@ -257,14 +270,19 @@ impl Detector for CrossMerchant {
         }
         let (state, time_us, window_us) = (&mut *seat.agent, payment.time_us, params.window.0);
         let horizon_us = payment.watermark_us - window_us;
-        state.categories.note(payment.category, time_us, horizon_us, seat.bounds, seat.reached);
-        state.groups.note(payment.group, time_us, horizon_us, seat.bounds, seat.reached);
-        state.usual.learn(payment.watermark_us, seat.bounds, seat.reached);
+        state.categories.note(payment.category.raw, time_us, horizon_us, seat.bounds, seat.reached);
+        state.groups.note(payment.category.group, time_us, horizon_us, seat.bounds, seat.reached);
+        state.usual.learn(payment.watermark_us);
 
         let mut strongest = Strongest::default();
         if seat.payments.is_newest(time_us) {
             let from_us = time_us - window_us;
-            state.note_peak(state.categories.since(from_us).count());
+            if state.categories.used.len() > state.peak as usize {
+                state.note_peak(state.categories.since(from_us).count());
+            }
+            if state.groups.used.len() < params.min_groups() {
+                return Found::default();
+            }
             strongest.add(Found::of(state.groups.since(from_us), &state.usual), params, &state.usual);
         } else {
             let windows = Windows::holding(seat.payments, time_us, window_us, seat.bounds);
@@ -320,7 +338,7 @@ impl Detector for CrossMerchant {
         if outcome.raised(Self::NAME, "risk_class") || outcome.raised(Self::NAME, "novel") {
             return;
         }
-        state.usual.note_group(payment.group, payment.time_us, seat.bounds, seat.reached);
+        state.usual.note_group(payment.category.group, payment.time_us, seat.bounds, seat.reached);
         let window_us = params.window.0;
         let breadth = if seat.payments.is_newest(payment.time_us) {
             state.groups.since(payment.time_us - window_us).count()
@@ -380,7 +398,7 @@ struct Strongest {
 
 impl Strongest {
     fn add(&mut self, found: Found, params: &Params, usual: &Usual) {
-        for (tier, holds) in found.tiers(params, usual.enough) {
+        for (tier, holds) in found.tiers(params, usual.has_enough()) {
             if let Some(most) = self.most.get_mut(tier).filter(|most| holds && found.groups > **most) {
                 *most = found.groups;
             }

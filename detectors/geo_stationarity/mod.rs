@@ -9,7 +9,7 @@ use weir_events::time::HOUR_US;
 use weir_events::view::{Column, Kind, Row, Value, View};
 use weir_events::{Action, Amount, Location, LocationSource};
 
-use crate::{Detector, Explain, Held, Nothing, Payment, Points, Reason, Seat, Tier, Tiers};
+use crate::{Detector, Explain, Held, Nothing, Payment, Points, Reason, Seat, Tier, Tiers, nearest};
 
 mod sphere;
 #[cfg(test)]
@@ -72,9 +72,8 @@ impl Params {
         (self.max_range_degrees * E7).round() as i64
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
     fn radius_m(&self) -> u32 {
-        (self.radius_km * 1000.0).round() as u32
+        u32::try_from(nearest(self.radius_km * 1000.0)).unwrap_or(u32::MAX)
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "checked to be in range")]
@@ -99,7 +98,7 @@ struct Coordinate {
 impl Coordinate {
     fn add(&mut self, value: i32, first: bool) {
         self.sum += i64::from(value);
-        self.squares += u128::from(value.unsigned_abs()).pow(2);
+        self.squares += u128::from(u64::from(value.unsigned_abs()).pow(2));
         (self.least, self.greatest) =
             if first { (value, value) } else { (self.least.min(value), self.greatest.max(value)) };
     }
@@ -121,15 +120,21 @@ impl Coordinate {
     }
 }
 
-/// State per agent.
+/// State per agent; many never say where they pay.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct State {
+    located: Option<Box<Located>>,
+}
+
+/// What an agent's located payments have left.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Located {
     /// The view, over every located payment.
-    located: u64,
+    count: u64,
     lat: Coordinate,
     lng: Coordinate,
     /// The first payments with the agent's own position, until they fix the home.
-    first: SmallVec<[Location; 1]>,
+    first: SmallVec<[Location; 2]>,
     home: Option<Location>,
     learned: Learned,
 }
@@ -137,7 +142,7 @@ pub struct State {
 /// Distances from home in metres, learned only from far enough behind the watermark.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Learned {
-    latest_m: SmallVec<[u32; 1]>,
+    latest_m: SmallVec<[u32; 4]>,
     waiting: SmallVec<[(i64, u32); 1]>,
 }
 
@@ -145,6 +150,9 @@ impl Learned {
     fn learn(&mut self, watermark_us: i64) {
         let before_us = watermark_us - LEARNING_DELAY_US;
         let (latest_m, waiting) = (&mut self.latest_m, &mut self.waiting);
+        if waiting.iter().all(|&(time_us, _)| time_us >= before_us) {
+            return;
+        }
         waiting.retain(|&mut (time_us, distance_m)| {
             let ripe = time_us < before_us;
             if ripe {
@@ -178,24 +186,36 @@ impl State {
     /// Whether the view has a row for the agent.
     #[must_use]
     pub fn has_moved(&self, params: &Params) -> bool {
-        let limit = params.max_range_e7();
-        self.located >= params.min_count && (self.lat.range_e7() > limit || self.lng.range_e7() > limit)
+        self.located.as_ref().is_some_and(|located| located.has_moved(params))
     }
 
     /// Row of the view, if the agent has one.
     #[must_use]
     pub fn row(&self, params: &Params, agent_id: &str, user_id: &str) -> Option<Row> {
-        self.has_moved(params).then(|| {
-            vec![
-                Value::Text(agent_id.to_owned()),
-                Value::Text(user_id.to_owned()),
-                Value::Int(i64::try_from(self.located).unwrap_or(i64::MAX)),
-                Value::Float(self.lat.stddev_degrees(self.located)),
-                Value::Float(self.lng.stddev_degrees(self.located)),
-                Value::Float(self.lat.range_degrees()),
-                Value::Float(self.lng.range_degrees()),
-            ]
-        })
+        let Located { count, lat, lng, .. } =
+            self.located.as_deref().filter(|located| located.has_moved(params))?;
+        Some(vec![
+            Value::Text(agent_id.to_owned()),
+            Value::Text(user_id.to_owned()),
+            Value::Int(i64::try_from(*count).unwrap_or(i64::MAX)),
+            Value::Float(lat.stddev_degrees(*count)),
+            Value::Float(lng.stddev_degrees(*count)),
+            Value::Float(lat.range_degrees()),
+            Value::Float(lng.range_degrees()),
+        ])
+    }
+}
+
+impl Located {
+    fn has_moved(&self, params: &Params) -> bool {
+        let limit = params.max_range_e7();
+        self.count >= params.min_count && (self.lat.range_e7() > limit || self.lng.range_e7() > limit)
+    }
+
+    fn add(&mut self, location: Location) {
+        self.lat.add(location.lat_e7, self.count == 0);
+        self.lng.add(location.lng_e7, self.count == 0);
+        self.count += 1;
     }
 
     fn note_first(&mut self, location: Location) {
@@ -239,6 +259,7 @@ impl Detector for GeoStationarity {
     type Use = Nothing;
     type Found = Found;
 
+    #[inline(always)]
     fn observe(
         params: &Params,
         payment: &Payment<'_>,
@@ -246,10 +267,8 @@ impl Detector for GeoStationarity {
         tiers: &mut Tiers,
     ) -> Found {
         let Some(location) = payment.tx.location else { return Found::default() };
-        let state = &mut *seat.agent;
-        state.lat.add(location.lat_e7, state.located == 0);
-        state.lng.add(location.lng_e7, state.located == 0);
-        state.located += 1;
+        let state = seat.agent.located.get_or_insert_default();
+        state.add(location);
         if !is_own(payment) {
             return Found::default();
         }

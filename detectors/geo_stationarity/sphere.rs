@@ -2,12 +2,13 @@
 
 use weir_events::Location;
 
+use crate::nearest;
+
 /// Mean radius of the Earth in metres.
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
 const FULL_TURN_E7: i64 = 3_600_000_000;
 
 /// Great-circle distance in whole metres; right across the antimeridian and at the poles.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most half the circumference")]
 pub(super) fn distance_m(a: Location, b: Location) -> u32 {
     let radians = |e7: i32| f64::from(e7) / 1e7 * (std::f64::consts::PI / 180.0);
     let (lat_a, lat_b) = (radians(a.lat_e7), radians(b.lat_e7));
@@ -18,7 +19,7 @@ pub(super) fn distance_m(a: Location, b: Location) -> u32 {
     let haversine =
         half(lat_a, lat_b) + libm::cos(lat_a) * libm::cos(lat_b) * half(radians(a.lng_e7), radians(b.lng_e7));
     let angle = 2.0 * libm::asin(libm::sqrt(haversine.clamp(0.0, 1.0)));
-    (angle * EARTH_RADIUS_M).round() as u32
+    u32::try_from(nearest(angle * EARTH_RADIUS_M)).unwrap_or(u32::MAX)
 }
 
 /// The one of the longitudes from which the others are least far around the circle; of several the

@@ -13,6 +13,10 @@ fn rig() -> Rig<GeoStationarity> {
     Rig::new()
 }
 
+fn located(rig: &Rig<GeoStationarity>) -> &Located {
+    rig.agent("a").located.as_deref().unwrap()
+}
+
 /// A rig whose agent has its home at 0, 0.
 fn at_home() -> Rig<GeoStationarity> {
     let mut rig = rig();
@@ -44,9 +48,9 @@ fn payments_without_the_agents_own_position_are_passed_over() {
     rig.last((0..9).map(|_| pay(0)));
     rig.last((0..9).map(|_| north(0, 900.0).source(LocationSource::Principal)));
     rig.last((0..9).map(|_| north(0, 900.0).source(LocationSource::Delivery)));
-    assert_eq!(rig.agent("a").home, None);
+    assert_eq!(located(&rig).home, None);
     rig.last((0..5).map(|_| pay(0).from(0.0, 0.0).source(LocationSource::Agent)));
-    assert_eq!(rig.agent("a").home, Some(location(0.0, 0.0)));
+    assert_eq!(located(&rig).home, Some(location(0.0, 0.0)));
     assert_eq!(rig.pay(&north(1, 900.0).source(LocationSource::Principal)), "");
     assert_eq!(rig.pay(&north(1, 900.0).source(LocationSource::Delivery)), "");
     assert_eq!(rig.pay(&north(1, 900.0).source(LocationSource::Agent)), "moved 1");
@@ -67,7 +71,7 @@ fn the_home_is_the_median_of_latitudes_and_of_longitudes_around_the_circle() {
     let check = |positions: [(f64, f64); 5], home: (f64, f64)| {
         let mut rig = rig();
         rig.last(positions.map(|(lat, lng)| pay(0).from(lat, lng)));
-        assert_eq!(rig.agent("a").home, Some(location(home.0, home.1)), "{positions:?}");
+        assert_eq!(located(&rig).home, Some(location(home.0, home.1)), "{positions:?}");
     };
     check([(1.0, 10.0), (2.0, 11.0), (3.0, 12.0), (4.0, 13.0), (50.0, 140.0)], (3.0, 12.0));
     check([(0.0, 179.0), (0.0, -179.0), (0.0, 180.0), (0.0, -178.0), (0.0, 178.0)], (0.0, 180.0));
@@ -83,7 +87,7 @@ fn the_home_stays() {
     for day in 0..300 {
         assert_eq!(rig.pay(&north(day * DAY_US, 1000.0)), "moved 1", "day {day}");
     }
-    assert_eq!(rig.agent("a").home, Some(location(0.0, 0.0)));
+    assert_eq!(located(&rig).home, Some(location(0.0, 0.0)));
 }
 
 #[test]
@@ -169,9 +173,9 @@ fn only_the_latest_distances_count_and_few_wait() {
     assert_eq!(rig.pay(&north(30 * DAY_US, 370.0)), "");
     rig.last((0..2 * LEARNED_MAX as i64).map(|hour| north(31 * DAY_US + hour * secs(7200), 1.0)));
     assert_eq!(rig.pay(&north(60 * DAY_US, 251.0)), "moved 1");
-    assert_eq!(rig.agent("a").learned.latest_m.len(), LEARNED_MAX);
+    assert_eq!(located(&rig).learned.latest_m.len(), LEARNED_MAX);
     rig.last((0..100).map(|second| north(61 * DAY_US + secs(second), 1.0)));
-    assert_eq!(rig.agent("a").learned.waiting.len(), WAITING_MAX);
+    assert_eq!(located(&rig).learned.waiting.len(), WAITING_MAX);
 }
 
 #[test]
@@ -234,8 +238,8 @@ proptest! {
         let sums = |positions: &[(i32, i32)]| {
             let mut rig = rig();
             rig.last(positions.iter().map(|&(lat, lng)| pay(0).from(f64::from(lat) / 1e7, f64::from(lng) / 1e7)));
-            let state = rig.agent("a");
-            (state.located, state.lat, state.lng)
+            let state = located(&rig);
+            (state.count, state.lat, state.lng)
         };
         let mut shuffled = positions.clone();
         shuffled.sort_by_key(|&(lat, _)| crate::hash::pair_hash(seed, u64::from(lat.unsigned_abs())));

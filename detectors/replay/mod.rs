@@ -79,9 +79,8 @@ impl Spend {
     /// cap or it holds.
     #[must_use]
     pub fn over_cap(&self, terms: &Terms) -> Option<(u64, Amount, Amount)> {
-        let mandate = &terms.mandate;
-        let cap = mandate.max_amount.filter(|_| mandate.max_amount_period == CapPeriod::Lifetime)?;
-        let (uses, spend) = self.in_currency(mandate.currency);
+        let cap = terms.max_amount().filter(|_| terms.period == CapPeriod::Lifetime)?;
+        let (uses, spend) = self.in_currency(terms.currency);
         (spend > cap).then(|| (uses, spend, spend.minus(cap)))
     }
 }
@@ -99,6 +98,9 @@ pub struct Ledger {
     periods: SmallVec<[Reserved; 3]>,
 }
 
+/// The calendar periods in which a mandate can cap its amount.
+const PERIODS: [CapPeriod; 3] = [CapPeriod::Day, CapPeriod::Week, CapPeriod::Month];
+
 /// What was reserved in one calendar period in one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Reserved {
@@ -110,20 +112,19 @@ struct Reserved {
 }
 
 impl Reserved {
-    fn holds(&self, period: CapPeriod, currency: Currency, day: i32) -> bool {
-        self.period == period && self.currency == currency && (self.first_day..=self.last_day).contains(&day)
+    fn holds(&self, currency: Currency, day: i32) -> bool {
+        (self.first_day..=self.last_day).contains(&day) && self.currency == currency
     }
 }
 
 impl Ledger {
     fn spent(&self, terms: &Terms, time_us: i64) -> Amount {
-        let mandate = &terms.mandate;
-        if mandate.max_amount_period == CapPeriod::Lifetime {
-            return self.lifetime.in_currency(mandate.currency).1;
+        if terms.period == CapPeriod::Lifetime {
+            return self.lifetime.in_currency(terms.currency).1;
         }
         let day = day_of(time_us);
         let in_period =
-            |reserved: &&Reserved| reserved.holds(mandate.max_amount_period, mandate.currency, day);
+            |reserved: &&Reserved| reserved.period == terms.period && reserved.holds(terms.currency, day);
         self.periods.iter().find(in_period).map_or(Amount::ZERO, |reserved| reserved.spend)
     }
 
@@ -137,12 +138,32 @@ impl Ledger {
         // A transaction older than the memory of repeats is never accepted, so nothing can fall any
         // more into a period that ended before it.
         let oldest_day = day_of(payment.oldest_accepted_us);
-        self.periods.retain(|reserved| reserved.last_day >= oldest_day);
+        if self.periods.iter().any(|reserved| reserved.last_day < oldest_day) {
+            self.periods.retain(|reserved| reserved.last_day >= oldest_day);
+        }
         let day = day_of(payment.time_us);
-        for period in [CapPeriod::Day, CapPeriod::Week, CapPeriod::Month] {
-            let same = |reserved: &&mut Reserved| reserved.holds(period, currency, day);
-            if let Some(reserved) = self.periods.iter_mut().find(same) {
-                reserved.spend = reserved.spend.plus(amount);
+        let mut open = 0;
+        for reserved in self.periods.iter_mut().filter(|reserved| reserved.holds(currency, day)) {
+            reserved.spend = reserved.spend.plus(amount);
+            open += 1;
+        }
+        if open < PERIODS.len() {
+            self.open_periods(day, currency, amount, bounds, reached);
+        }
+    }
+
+    /// Begins the periods of a day that are not open yet with a first amount.
+    fn open_periods(
+        &mut self,
+        day: i32,
+        currency: Currency,
+        amount: Amount,
+        bounds: &Bounds,
+        reached: &mut Reached,
+    ) {
+        for period in PERIODS {
+            let open = |reserved: &Reserved| reserved.period == period && reserved.holds(currency, day);
+            if self.periods.iter().any(open) {
                 continue;
             }
             if self.periods.len() >= bounds.ledger_periods_max {
@@ -227,6 +248,7 @@ impl Detector for Replay {
     type Use = Spend;
     type Found = Found;
 
+    #[inline(always)]
     fn observe(_: &Nothing, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, tiers: &mut Tiers) -> Found {
         let (tx, time_us) = (payment.tx, payment.time_us);
         if let Some(usage) = seat.usage.as_deref_mut() {
@@ -235,25 +257,24 @@ impl Detector for Replay {
         let (Some(terms), Some(ledger)) = (payment.mandate, seat.ledger.as_deref()) else {
             return Found::default();
         };
-        let mandate = &terms.mandate;
         let found = Found { spent_before: ledger.spent(terms, time_us), uses_before: ledger.uses };
         let mut hold = |tier, holds: bool| {
             if holds {
                 tiers.push(Held { tier, measure: Amount::units(1) });
             }
         };
-        hold(NOT_HELD, !terms.held_by(&tx.agent_id, &tx.user_id));
-        hold(REVOKED, mandate.status == MandateStatus::Revoked);
-        hold(EXPIRED, mandate.valid_to.is_some_and(|to| time_us > to.0));
-        hold(NOT_YET_VALID, mandate.valid_from.is_some_and(|from| time_us < from.0));
-        hold(OVER_USES, mandate.max_uses.is_some_and(|most| found.uses_before >= most));
-        hold(PAUSED, mandate.status == MandateStatus::Paused);
-        if mandate.currency != tx.currency {
+        hold(NOT_HELD, payment.held.is_none());
+        hold(REVOKED, terms.status == MandateStatus::Revoked);
+        hold(EXPIRED, terms.valid_to().is_some_and(|to| time_us > to.0));
+        hold(NOT_YET_VALID, terms.valid_from().is_some_and(|from| time_us < from.0));
+        hold(OVER_USES, terms.max_uses.is_some_and(|most| found.uses_before >= most));
+        hold(PAUSED, terms.status == MandateStatus::Paused);
+        if terms.currency != tx.currency {
             hold(WRONG_CURRENCY, true);
             return found;
         }
-        hold(OVER_PER_TRANSACTION, mandate.per_transaction_max.is_some_and(|most| tx.amount > most));
-        let overage = mandate.max_amount.map(|cap| found.spent_before.plus(tx.amount).minus(cap));
+        hold(OVER_PER_TRANSACTION, terms.per_transaction_max().is_some_and(|most| tx.amount > most));
+        let overage = terms.max_amount().map(|cap| found.spent_before.plus(tx.amount).minus(cap));
         if let Some(over) = overage.filter(|&over| over > Amount::ZERO) {
             // Points are counted in the base currency; without a rate there are none.
             tiers.push(Held { tier: OVER_CAP, measure: payment.to_base(over).unwrap_or(Amount::ZERO) });
@@ -271,49 +292,49 @@ impl Detector for Replay {
         let Some(terms) = payment.mandate else {
             return out.reason(format_args!("The mandate cannot be used."));
         };
-        let (tx, mandate) = (payment.tx, &terms.mandate);
+        let tx = payment.tx;
         let time = |time: Option<Timestamp>| time.map_or(Fact::Absent, Fact::Time);
         match held.tier {
             NOT_HELD => {
-                out.text("holder_agent_id", &mandate.agent_id);
+                out.text("holder_agent_id", terms.agent_id());
                 out.reason(format_args!("The agent used a mandate that was given to another."))
             }
             REVOKED => out.reason(format_args!("The mandate was revoked before this payment was decided.")),
             EXPIRED => {
                 out.fact("measure", Fact::Time(tx.tx_time));
-                out.fact("threshold", time(mandate.valid_to));
+                out.fact("threshold", time(terms.valid_to()));
                 out.reason(format_args!("The mandate had expired when the payment was made."))
             }
             NOT_YET_VALID => {
                 out.fact("measure", Fact::Time(tx.tx_time));
-                out.fact("threshold", time(mandate.valid_from));
+                out.fact("threshold", time(terms.valid_from()));
                 out.reason(format_args!("The mandate was not yet valid when the payment was made."))
             }
             OVER_CAP => {
-                let (spent, cap) = (found.spent_before, mandate.max_amount.unwrap_or_default());
+                let (spent, cap) = (found.spent_before, terms.max_amount().unwrap_or_default());
                 let over = spent.plus(tx.amount).minus(cap);
                 out.fact("measure", Fact::Decimal(over));
                 out.fact("threshold", Fact::Decimal(Amount::ZERO));
                 out.fact("max_amount", Fact::Decimal(cap));
                 out.fact("spent_before", Fact::Decimal(spent));
-                out.text("currency", mandate.currency.as_str());
-                let currency = mandate.currency.as_str();
+                out.text("currency", terms.currency.as_str());
+                let currency = terms.currency.as_str();
                 out.reason(format_args!(
                     "The payment would bring the mandate to {} {currency}, {over} {currency} over its limit of {cap} {currency}.",
                     spent.plus(tx.amount)
                 ))
             }
             OVER_USES => {
-                let most = mandate.max_uses.unwrap_or_default();
+                let most = terms.max_uses.unwrap_or_default();
                 out.count("measure", usize::try_from(found.uses_before + 1).unwrap_or(usize::MAX));
                 out.count("threshold", usize::try_from(most).unwrap_or(usize::MAX));
                 out.reason(format_args!("The mandate allows {most} payments and they have been made."))
             }
             OVER_PER_TRANSACTION => {
-                let most = mandate.per_transaction_max.unwrap_or_default();
+                let most = terms.per_transaction_max().unwrap_or_default();
                 out.fact("measure", Fact::Decimal(tx.amount));
                 out.fact("threshold", Fact::Decimal(most));
-                let currency = mandate.currency.as_str();
+                let currency = terms.currency.as_str();
                 out.reason(format_args!(
                     "The payment of {} {currency} is above the {most} {currency} that the mandate allows at a time.",
                     tx.amount
@@ -321,11 +342,11 @@ impl Detector for Replay {
             }
             WRONG_CURRENCY => {
                 out.text("measure", tx.currency.as_str());
-                out.text("threshold", mandate.currency.as_str());
+                out.text("threshold", terms.currency.as_str());
                 out.reason(format_args!(
                     "The payment is in {}, the mandate in {}.",
                     tx.currency.as_str(),
-                    mandate.currency.as_str()
+                    terms.currency.as_str()
                 ))
             }
             _ => out.reason(format_args!("The mandate is paused.")),

@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 use weir_events::view::{Column, Kind, View};
 use weir_events::{Action, Amount};
 
-use crate::terms::{lowered, normalize, normalized};
+use crate::hash::name_hash;
+use crate::names::{normalize, normalized};
 use crate::{
     Bound, Bounds, Detector, EpisodeKey, Explain, Held, Nothing, Payment, Points, Reached, Reason, Seat,
     Tier, Tiers,
@@ -106,24 +107,20 @@ impl Detector for Scope {
     type Use = MerchantCounts;
     type Found = ();
 
+    #[inline(always)]
     fn observe(params: &Params, payment: &Payment<'_>, seat: &mut Seat<'_, Self>, tiers: &mut Tiers) {
         if let Some(usage) = seat.usage.as_deref_mut() {
-            usage.add(payment.merchant, seat.bounds, seat.reached);
+            usage.add(payment.merchant.raw, seat.bounds, seat.reached);
         }
         let Some(terms) = payment.mandate else { return };
         let measure = Amount::units(1);
-        if terms.restricts_merchants() {
+        if !terms.allows_merchant(payment.merchant.normalized) {
             let merchant = normalized(&payment.tx.merchant);
-            if !terms.allows_merchant(&merchant) {
-                let tier = if shares_category(params, &merchant, terms) { CATEGORY } else { STRICT };
-                tiers.push(Held { tier, measure });
-            }
+            let tier = if shares_category(params, &merchant, terms) { CATEGORY } else { STRICT };
+            tiers.push(Held { tier, measure });
         }
-        if terms.restricts_categories() {
-            let category = payment.tx.merchant_category.as_deref().map(lowered);
-            if !terms.allows_category(category.as_deref()) {
-                tiers.push(Held { tier: CATEGORY_NOT_ALLOWED, measure });
-            }
+        if !terms.allows_category(payment.category.lowered) {
+            tiers.push(Held { tier: CATEGORY_NOT_ALLOWED, measure });
         }
     }
 
@@ -136,8 +133,8 @@ impl Detector for Scope {
             if terms.restricts_merchants() {
                 out.texts("allowed_merchants", terms.merchants());
             }
-            if let Some(allowed) = &terms.mandate.allowed_categories {
-                out.texts("allowed_categories", allowed.iter().map(String::as_str));
+            if let Some(allowed) = terms.categories() {
+                out.texts("allowed_categories", allowed);
             }
         }
         if let Some(category) = &tx.merchant_category {
@@ -166,5 +163,5 @@ impl Detector for Scope {
 fn shares_category(params: &Params, merchant: &str, terms: &crate::Terms) -> bool {
     // The map is small and a violation rare, so a scan that normalizes serves.
     let mut configured = params.merchant_categories.iter().filter(|(name, _)| normalize(name) == merchant);
-    configured.any(|(_, category)| terms.allows_configured(category))
+    configured.any(|(_, category)| terms.allows_configured(name_hash(category.as_bytes())))
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use weir_detectors::risk::Measures;
 use weir_detectors::{
-    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Reached, UseStates, UserStates, UserTimeline,
+    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Params, Reached, UseStates, UserStates,
+    UserTimeline,
 };
 use weir_events::time::DAY_US;
 use weir_events::{Action, Risk};
@@ -44,6 +45,30 @@ pub(crate) struct Agent {
     /// Ledgers that the agent has a use in, and the use's place there.
     pub(crate) uses: SmallVec<[(u32, u32); 1]>,
     pub(crate) reached: Reached,
+}
+
+impl User {
+    /// Reads the parts that a payment reads first.
+    pub(crate) fn touch(&self) -> i64 {
+        self.payments.newest_us() ^ i64::from(self.episodes.is_empty())
+    }
+}
+
+impl Agent {
+    /// Reads the parts that a payment reads first.
+    pub(crate) fn touch(&self, params: &Params) -> i64 {
+        let AgentStates { burst, cross_merchant, geo_stationarity, .. } = &self.states;
+        let peaks = i64::from(burst.peak() ^ cross_merchant.peak(&params.cross_merchant));
+        let known = peaks ^ i64::from(geo_stationarity.has_moved(&params.geo_stationarity));
+        known ^ self.payments.newest_us() ^ self.actions.latest_us() ^ self.current.as_of_us
+    }
+}
+
+impl Ledger {
+    /// Reads the parts that a payment reads first.
+    pub(crate) fn touch(&self) -> i64 {
+        self.uses.iter().fold(0, |sum, usage| sum ^ i64::from(usage.agent))
+    }
 }
 
 /// What held at the agent's latest transaction.
@@ -96,6 +121,10 @@ impl Actions {
             self.packed.pop_front();
             reached.mark(Bound::AgentActions);
         }
+    }
+
+    fn latest_us(&self) -> i64 {
+        self.packed.back().map_or(0, |&last| last >> 2)
     }
 
     /// Number of decisions per action, in the order of [`Action::ALL`].

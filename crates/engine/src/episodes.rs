@@ -58,6 +58,10 @@ pub(crate) struct Raised<'a> {
 }
 
 impl Episodes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Closes what has had no signal for longer than its detector's window before `time_us`.
     pub(crate) fn close_before(
         &mut self,

@@ -3,6 +3,8 @@
 //! One [`Intake`] per shard sees every parsed transaction in arrival order. What it stamps can then
 //! be split by user over threads without a trace of that in the output.
 
+use std::hint::black_box;
+
 use weir_detectors::hash::{name_hash, pair_hash};
 use weir_detectors::{Bound, Reached};
 use weir_events::reject::Fault;
@@ -63,9 +65,22 @@ impl Intake {
         }
     }
 
-    /// Takes the next parsed transaction of the shard in.
-    pub fn admit(&mut self, tx: &Transaction<'_>) -> Admission {
-        let key = pair_hash(name_hash(tx.user_id.as_bytes()), name_hash(tx.tx_id.as_bytes()));
+    /// The key by which repeats of a transaction are known.
+    #[must_use]
+    pub fn key(tx: &Transaction<'_>) -> u64 {
+        pair_hash(name_hash(tx.user_id.as_bytes()), name_hash(tx.tx_id.as_bytes()))
+    }
+
+    /// Brings the memory of the transactions with these keys near before their turn: waiting for many
+    /// at once takes little more than waiting for one.
+    pub fn look_ahead(&self, keys: impl IntoIterator<Item = u64>) {
+        for key in keys {
+            black_box(self.repeats.touch(key));
+        }
+    }
+
+    /// Takes the next parsed transaction of the shard in; `key` is its [`Intake::key`].
+    pub fn admit(&mut self, tx: &Transaction<'_>, key: u64) -> Admission {
         let time_us = tx.watermark_time().0;
         self.watermark.count(key, time_us);
         let watermark_us = self.watermark.greatest_us().unwrap_or(time_us) - self.max_lateness_us;

@@ -8,6 +8,7 @@ use weir_detectors::{Bound, Bounds, Entities, EpisodeKey, Outcome, Payment, TABL
 use weir_events::decision::MandateStanding;
 use weir_events::{Alert, Amount, MandateStatus, Transaction, Verdict};
 
+use crate::ahead::Ahead;
 use crate::entities::{Agent, Current, Ledger, Use, User};
 use crate::episodes::{Raised, Spare};
 use crate::judge::Bench;
@@ -45,15 +46,15 @@ impl Keyed {
     pub(crate) fn places(
         &mut self,
         tx: &Transaction<'_>,
+        ahead: &Ahead,
         mandate: Option<u32>,
         bounds: &Bounds,
     ) -> Result<Places, BoundReached> {
-        let user_hash = seeded(self.seed, &tx.user_id);
-        let user = self.users.find(user_hash, |user| *user.user_id == *tx.user_id);
-        let agent_hash = self.agent_hash(&tx.agent_id, user_hash);
-        let agent = user.and_then(|user| {
-            self.agents.find(agent_hash, |agent| agent.user == user && *agent.agent_id == *tx.agent_id)
-        });
+        let (user_hash, agent_hash) = (ahead.user_hash, ahead.agent_hash);
+        let find_user = || self.users.find(user_hash, |user| *user.user_id == *tx.user_id);
+        let user = ahead.user.or_else(find_user);
+        let is_agent = |user| move |agent: &Agent| agent.user == user && *agent.agent_id == *tx.agent_id;
+        let agent = ahead.agent.or_else(|| self.agents.find(agent_hash, is_agent(user?)));
         let max = bounds.agents_max;
         if agent.is_none() && self.agents.len() >= max {
             return Err(BoundReached { bound: Bound::Agents, max });
@@ -70,7 +71,7 @@ impl Keyed {
             known.push(at);
             at
         });
-        let ledger = mandate.map(|mandate| self.ledger(mandate, user));
+        let ledger = mandate.map(|mandate| ahead.ledger.unwrap_or_else(|| self.ledger(mandate, user)));
         let usage = ledger.and_then(|ledger| self.usage(ledger, agent, bounds));
         Ok(Places { user, agent, ledger, usage })
     }
@@ -86,7 +87,7 @@ impl Keyed {
         }
     }
 
-    /// Hashes by which the tables find a restored entity again.
+    /// Hashes by which the tables find an entity.
     pub(crate) fn user_hash(&self, user_id: &str) -> u64 {
         seeded(self.seed, user_id)
     }
@@ -99,10 +100,17 @@ impl Keyed {
         u64::from(mandate) << 32 | u64::from(user)
     }
 
-    fn ledger(&mut self, mandate: u32, user: u32) -> u32 {
+    /// What a user has done under a mandate, if anything.
+    pub(crate) fn find_ledger(&self, mandate: u32, user: u32) -> Option<u32> {
         let hash = Self::ledger_hash(mandate, user);
-        let known = self.ledgers.find(hash, |ledger| ledger.mandate == mandate && ledger.user == user);
-        known.unwrap_or_else(|| self.ledgers.insert(hash, Ledger { mandate, user, ..Ledger::default() }))
+        self.ledgers.find(hash, |ledger| ledger.mandate == mandate && ledger.user == user)
+    }
+
+    fn ledger(&mut self, mandate: u32, user: u32) -> u32 {
+        self.find_ledger(mandate, user).unwrap_or_else(|| {
+            let ledger = Ledger { mandate, user, ..Ledger::default() };
+            self.ledgers.insert(Self::ledger_hash(mandate, user), ledger)
+        })
     }
 
     fn usage(&mut self, ledger_at: u32, agent_at: u32, bounds: &Bounds) -> Option<u32> {
@@ -153,12 +161,7 @@ impl Held<'_> {
         }
         let bounds = &policy.config.bounds;
         agent.payments.evict_before(payment.watermark_us - policy.agent_span_us);
-        let at = agent.payments.insert(AgentPayment {
-            time_us,
-            equal_key: payment.equal_key(),
-            category: payment.category,
-            group: payment.group,
-        });
+        let at = agent.payments.insert(AgentPayment::of(payment));
         let before = agent.payments.len();
         if agent.payments.shrink_to(bounds.agent_payments_max) {
             agent.reached.mark(Bound::AgentPayments);
@@ -187,8 +190,8 @@ impl Held<'_> {
         let terms = payment.mandate?;
         let ledger = &self.ledger.as_deref()?.states.replay;
         Some(MandateStanding {
-            status: terms.mandate.status,
-            max_amount: terms.mandate.max_amount,
+            status: terms.status,
+            max_amount: terms.max_amount(),
             spent_before: Replay::spent_before(ledger, terms, payment.time_us),
         })
     }
@@ -258,7 +261,7 @@ impl Held<'_> {
             mandate_id: tx.mandate_id.as_deref(),
             time_us: payment.believed_us,
             amount: payment.base_amount,
-            pausable: payment.held.is_some_and(|terms| terms.mandate.status == MandateStatus::Active),
+            pausable: payment.held.is_some_and(|terms| terms.status == MandateStatus::Active),
         };
         let mut signals = std::mem::take(&mut verdict.signals);
         for signal in &mut signals {
@@ -306,7 +309,10 @@ fn present(measures: &[Amount; TABLE.len()]) -> Measures {
         let at = TABLE.iter().position(|entry| entry.name == name);
         at.and_then(|at| measures.get(at)).copied().unwrap_or_default()
     };
-    let whole = |name: &str| i64::try_from(of(name).0 / Amount::units(1).0).unwrap_or(i64::MAX);
+    let whole = |name: &str| match of(name) {
+        Amount::ZERO => 0,
+        measure => i64::try_from(measure.0 / Amount::units(1).0).unwrap_or(i64::MAX),
+    };
     Measures {
         burst: whole("burst"),
         replay_over: of("replay"),

@@ -4,6 +4,7 @@
 //! (state, detectors, score, decision), which live service, replay, simulation and benchmarks all
 //! call. No clock, no randomness, no I/O: state is a function of what was handed in.
 
+mod ahead;
 pub mod config;
 mod entities;
 mod episodes;
@@ -11,6 +12,7 @@ mod intake;
 mod judge;
 mod keyed;
 mod mandates;
+mod names;
 mod profiles;
 mod repeats;
 mod schedule;
@@ -20,8 +22,10 @@ mod table;
 mod views;
 mod watermark;
 
+pub use ahead::{AHEAD_MAX, Ahead};
 pub use config::Config;
 pub use intake::{Admission, Intake, Stamp};
+pub use mandates::MandateChange;
 pub use schedule::Schedule;
 pub use shard::{BoundReached, Shard};
 pub use snapshot::{ROWS_PER_BATCH, RestoreError, TABLES, Tables, schemas};

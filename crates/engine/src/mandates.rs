@@ -5,11 +5,64 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 use weir_detectors::hash::pair_hash;
+use weir_detectors::terms::MerchantCategories;
 use weir_detectors::{Bound, Terms};
-use weir_events::Transaction;
+use weir_events::{MandateRecord, Timestamp, Transaction};
 
 use crate::shard::BoundReached;
 use crate::table::{Table, seeded, spread};
+
+/// A record of a mandate prepared to be put in force: once for every shard and for the views.
+#[derive(Debug, Clone)]
+pub enum MandateChange {
+    /// The new complete state.
+    State(Arc<Terms>),
+    /// The mandate is unknown from here on.
+    Deleted {
+        /// Which.
+        mandate_id: Box<str>,
+        /// When, where the record says so.
+        updated_at: Option<Timestamp>,
+    },
+}
+
+impl MandateChange {
+    pub(crate) fn new(record: &MandateRecord, categories: &MerchantCategories) -> Self {
+        match record {
+            MandateRecord::State(mandate) => Self::State(Arc::new(Terms::new(mandate, categories))),
+            MandateRecord::Deleted { mandate_id, updated_at } => {
+                Self::Deleted { mandate_id: mandate_id.as_str().into(), updated_at: *updated_at }
+            }
+        }
+    }
+
+    /// The mandate that changes.
+    #[must_use]
+    pub fn mandate_id(&self) -> &str {
+        match self {
+            Self::State(terms) => terms.mandate_id(),
+            Self::Deleted { mandate_id, .. } => mandate_id,
+        }
+    }
+
+    /// When the record says it was made.
+    #[must_use]
+    pub fn updated_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::State(terms) => terms.updated_at(),
+            Self::Deleted { updated_at, .. } => *updated_at,
+        }
+    }
+
+    /// The new state; `None` where there is none any more.
+    #[must_use]
+    pub fn terms(&self) -> Option<&Arc<Terms>> {
+        match self {
+            Self::State(terms) => Some(terms),
+            Self::Deleted { .. } => None,
+        }
+    }
+}
 
 /// A mandate id that the shard has met, and the mandate's newest state where it is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,9 +87,18 @@ impl Mandates {
         Self { table: Table::new(seed), holders: HashTable::new(), seed, mandates_max, holder_mandates_max }
     }
 
-    /// Number of a mandate id, known or not.
-    pub(crate) fn number(&mut self, mandate_id: &str) -> Result<u32, BoundReached> {
-        let hash = seeded(self.seed, mandate_id);
+    /// Hash by which a mandate id is found.
+    pub(crate) fn hash(&self, mandate_id: &str) -> u64 {
+        seeded(self.seed, mandate_id)
+    }
+
+    /// Number of the id that most likely has this hash.
+    pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
+        self.table.candidate(hash)
+    }
+
+    /// Number of a mandate id, known or not; `hash` is its [`Mandates::hash`].
+    pub(crate) fn number(&mut self, mandate_id: &str, hash: u64) -> Result<u32, BoundReached> {
         if let Some(at) = self.table.find(hash, |entry| *entry.mandate_id == *mandate_id) {
             return Ok(at);
         }
@@ -48,13 +110,13 @@ impl Mandates {
     }
 
     /// Puts the newest state of a mandate in force, or removes it.
-    pub(crate) fn apply(&mut self, mandate_id: &str, terms: Option<Arc<Terms>>) -> Result<(), BoundReached> {
-        let at = self.number(mandate_id)?;
-        if let Some(before) = std::mem::replace(&mut self.table[at].terms, terms.clone()) {
+    pub(crate) fn apply(&mut self, mandate_id: &str, terms: Option<&Arc<Terms>>) -> Result<(), BoundReached> {
+        let at = self.number(mandate_id, self.hash(mandate_id))?;
+        if let Some(before) = std::mem::replace(&mut self.table[at].terms, terms.cloned()) {
             self.unindex(at, &before);
         }
         if let Some(terms) = terms {
-            self.index(at, &terms);
+            self.index(at, terms);
         }
         Ok(())
     }
@@ -69,8 +131,8 @@ impl Mandates {
     }
 
     /// The mandate of least id that the transaction's agent holds, active and in date.
-    pub(crate) fn usable(&self, tx: &Transaction<'_>) -> Option<&Terms> {
-        let holder = self.holder(&tx.agent_id, &tx.user_id);
+    /// `holder` is the hash of its agent and user.
+    pub(crate) fn usable(&self, tx: &Transaction<'_>, holder: u64) -> Option<&Terms> {
         let found = self.holders.find(spread(holder, self.seed), |&(known, _)| known == holder);
         let indexed = found.iter().flat_map(|(_, mandates)| mandates).take(self.holder_mandates_max);
         let mut held = indexed.filter_map(|&at| self.terms(at));
@@ -95,7 +157,7 @@ impl Mandates {
     }
 
     fn index(&mut self, mandate: u32, terms: &Terms) {
-        let (holder, seed) = (self.holder(&terms.mandate.agent_id, &terms.mandate.user_id), self.seed);
+        let (holder, seed) = (self.holder(terms.agent_id(), terms.user_id()), self.seed);
         let table = &self.table;
         let rehash = |&(known, _): &(u64, _)| spread(known, seed);
         let entry = self.holders.entry(spread(holder, seed), |&(known, _)| known == holder, rehash);
@@ -106,7 +168,7 @@ impl Mandates {
     }
 
     fn unindex(&mut self, mandate: u32, terms: &Terms) {
-        let holder = self.holder(&terms.mandate.agent_id, &terms.mandate.user_id);
+        let holder = self.holder(terms.agent_id(), terms.user_id());
         let found = self.holders.find_mut(spread(holder, self.seed), |&(known, _)| known == holder);
         if let Some((_, held)) = found {
             held.retain(|at| *at != mandate);

@@ -40,7 +40,7 @@ impl Shard {
             let Some(terms) = self.mandates.terms(ledger.mandate) else { continue };
             let Some(usage) = ledger.uses.get(place as usize) else { continue };
             if let Some((_, _, over)) = usage.states.replay.over_cap(terms) {
-                let in_base = self.policy.rates.to_base(over, terms.mandate.currency);
+                let in_base = self.policy.rates.to_base(over, terms.currency);
                 over_amount = over_amount.plus(in_base.unwrap_or_default());
             }
             violations += terms.scope_merchant.map_or(0, |merchant| usage.states.scope.outside(merchant));

@@ -72,6 +72,11 @@ impl Repeats {
         Seen::New
     }
 
+    /// Reads the place where the transaction with this key is or will be remembered.
+    pub(crate) fn touch(&self, key: u64) -> bool {
+        self.table.find(spread(key, self.seed), |known| known.key == key).is_some()
+    }
+
     pub(crate) fn insert(&mut self, new: Remembered) {
         let seed = self.seed;
         self.table.insert_unique(spread(new.key, seed), new, |known| spread(known.key, seed));

@@ -1,8 +1,10 @@
 //! When mandates of a recorded stream come into force.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use weir_events::MandateRecord;
+use foldhash::quality::RandomState;
+
+use crate::mandates::MandateChange;
 
 /// The mandates of a recorded stream in the order in which they take effect.
 ///
@@ -11,42 +13,45 @@ use weir_events::MandateRecord;
 /// those before it of the same mandate, so that a mandate's records keep their order.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    due: BTreeMap<i64, Vec<MandateRecord>>,
-    /// When the next of them takes effect.
-    next_us: Option<i64>,
-    latest_us: BTreeMap<String, i64>,
+    /// What is still to come with its time, the next last.
+    to_come: Vec<(i64, MandateChange)>,
 }
 
 impl Schedule {
-    /// Adds the next record of the file.
-    pub fn add(&mut self, record: MandateRecord) {
-        let own_us = record.updated_at().map_or(i64::MIN, |time| time.0);
-        let due_us = match self.latest_us.get(record.mandate_id()) {
-            Some(&before_us) => own_us.max(before_us),
-            None => own_us,
-        };
-        self.latest_us.insert(record.mandate_id().to_owned(), due_us);
-        self.due.entry(due_us).or_default().push(record);
-        self.next_us = self.due.first_key_value().map(|(&next_us, _)| next_us);
+    /// From the records of the file, in its order.
+    #[must_use]
+    pub fn new(changes: Vec<MandateChange>) -> Self {
+        let mut latest_us = HashMap::with_hasher(RandomState::default());
+        let due_us: Vec<i64> = changes
+            .iter()
+            .map(|change| {
+                let latest_us = latest_us.entry(change.mandate_id()).or_insert(i64::MIN);
+                *latest_us = change.updated_at().map_or(i64::MIN, |time| time.0).max(*latest_us);
+                *latest_us
+            })
+            .collect();
+        let mut to_come: Vec<(i64, MandateChange)> = due_us.into_iter().zip(changes).collect();
+        to_come.sort_by_key(|&(due_us, _)| due_us);
+        to_come.reverse();
+        Self { to_come }
     }
 
-    /// The records that take effect when event time has reached `greatest_us`, in order; `None`:
+    /// The changes that take effect when event time has reached `greatest_us`, in order; `None`:
     /// those in force before the first transaction.
-    pub fn take_due(&mut self, greatest_us: Option<i64>) -> impl Iterator<Item = MandateRecord> + use<> {
+    pub fn take_due(&mut self, greatest_us: Option<i64>) -> impl Iterator<Item = MandateChange> + '_ {
         let until_us = greatest_us.unwrap_or(i64::MIN);
         // Asked for every transaction, and nearly always in vain.
-        let is_due = until_us >= self.next_us.unwrap_or(i64::MAX);
-        let due = is_due.then(|| {
-            let later = until_us.checked_add(1).map(|after_us| self.due.split_off(&after_us));
-            let due = std::mem::replace(&mut self.due, later.unwrap_or_default());
-            self.next_us = self.due.first_key_value().map(|(&next_us, _)| next_us);
-            due
-        });
-        due.into_iter().flat_map(BTreeMap::into_values).flatten()
+        let due = match self.to_come.last() {
+            Some(&(due_us, _)) if due_us <= until_us => {
+                self.to_come.partition_point(|&(due_us, _)| due_us > until_us)
+            }
+            _ => self.to_come.len(),
+        };
+        self.to_come.drain(due..).rev().map(|(_, change)| change)
     }
 
-    /// Every record that is left, in order.
-    pub fn take_rest(&mut self) -> impl Iterator<Item = MandateRecord> + use<> {
+    /// Every change that is left, in order.
+    pub fn take_rest(&mut self) -> impl Iterator<Item = MandateChange> + '_ {
         self.take_due(Some(i64::MAX))
     }
 }
@@ -57,24 +62,22 @@ mod tests {
 
     use super::*;
 
-    fn deleted(mandate_id: &str, updated_at: Option<i64>) -> MandateRecord {
-        MandateRecord::Deleted { mandate_id: mandate_id.to_owned(), updated_at: updated_at.map(Timestamp) }
+    fn deleted(mandate_id: &str, updated_at: Option<i64>) -> MandateChange {
+        MandateChange::Deleted { mandate_id: mandate_id.into(), updated_at: updated_at.map(Timestamp) }
     }
 
     fn due(schedule: &mut Schedule, greatest_us: Option<i64>) -> Vec<(String, Option<i64>)> {
-        let records = schedule.take_due(greatest_us);
-        records
-            .map(|record| (record.mandate_id().to_owned(), record.updated_at().map(|time| time.0)))
+        let changes = schedule.take_due(greatest_us);
+        changes
+            .map(|change| (change.mandate_id().to_owned(), change.updated_at().map(|time| time.0)))
             .collect()
     }
 
     #[test]
     fn a_mandates_records_keep_their_order() {
-        let mut schedule = Schedule::default();
-        for record in [deleted("a", Some(50)), deleted("a", Some(20)), deleted("b", None), deleted("a", None)]
-        {
-            schedule.add(record);
-        }
+        let records =
+            [deleted("a", Some(50)), deleted("a", Some(20)), deleted("b", None), deleted("a", None)];
+        let mut schedule = Schedule::new(records.into());
         assert_eq!(due(&mut schedule, None), [("b".to_owned(), None)]);
         assert_eq!(due(&mut schedule, Some(49)), []);
         let late = [Some(50), Some(20), None].map(|time| ("a".to_owned(), time));

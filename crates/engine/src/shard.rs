@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use weir_detectors::burst::PACE_WINDOW_US;
-use weir_detectors::cross_merchant::groups::GroupMap;
-use weir_detectors::hash::name_hash;
 use weir_detectors::terms::MerchantCategories;
-use weir_detectors::{Bound, Payment, Reached, TABLE, Terms, episode_windows_us};
+use weir_detectors::{Bound, Payment, Reached, TABLE, episode_windows_us};
 use weir_events::score::Scale;
 use weir_events::time::DAY_US;
 use weir_events::{Alert, MandateRecord, Rates, Transaction, Verdict};
 
+use crate::ahead::Ahead;
 use crate::config::{Config, TierPolicy};
 use crate::intake::Stamp;
 use crate::judge::settle;
 use crate::keyed::Keyed;
-use crate::mandates::Mandates;
+use crate::mandates::{MandateChange, Mandates};
+use crate::names::Names;
 
 /// A shard has as many agents or mandates as it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,6 @@ pub(crate) struct Policy {
     pub(crate) categories: MerchantCategories,
     pub(crate) tiers: Vec<Vec<TierPolicy>>,
     pub(crate) windows_us: [i64; TABLE.len()],
-    groups: GroupMap,
     /// How far behind the watermark an agent's, and a user's, payments are kept.
     pub(crate) agent_span_us: i64,
     pub(crate) user_span_us: i64,
@@ -51,16 +50,19 @@ impl Policy {
             categories: MerchantCategories::new(&detectors.scope.merchant_categories),
             tiers: config.policies(),
             windows_us: episode_windows_us(detectors),
-            groups: GroupMap::default(),
             agent_span_us: detectors.burst.window.max(detectors.cross_merchant.window).0.max(PACE_WINDOW_US),
             user_span_us: DAY_US,
             config,
         }
     }
 
-    fn payment<'a>(&'a self, tx: &'a Transaction<'a>, stamp: &Stamp, agent: u32) -> Payment<'a> {
-        let category = tx.merchant_category.as_deref();
-        let hash = category.map_or(0, |name| name_hash(name.as_bytes()));
+    fn payment<'a>(
+        &'a self,
+        tx: &'a Transaction<'a>,
+        ahead: &Ahead,
+        stamp: &Stamp,
+        agent: u32,
+    ) -> Payment<'a> {
         Payment {
             tx,
             time_us: tx.tx_time.0,
@@ -72,9 +74,8 @@ impl Policy {
             rates: &self.rates,
             base_amount: self.rates.to_base(tx.amount, tx.currency),
             agent,
-            group: category.map_or(0, |name| self.groups.group(name, hash)),
-            category: hash,
-            merchant: name_hash(tx.merchant.as_bytes()),
+            merchant: ahead.merchant,
+            category: ahead.category,
             mandate: None,
             held: None,
             usable: None,
@@ -90,6 +91,7 @@ pub struct Shard {
     pub(crate) policy: Arc<Policy>,
     pub(crate) mandates: Mandates,
     pub(crate) keyed: Keyed,
+    pub(crate) names: Names,
 }
 
 impl Shard {
@@ -100,27 +102,23 @@ impl Shard {
         Self {
             mandates: Mandates::new(seed, bounds.mandates_max, bounds.holder_mandates_max),
             keyed: Keyed::new(seed),
+            names: Names::new(seed),
             policy: Arc::new(Policy::new(config.clone())),
         }
     }
 
-    /// Prepares a mandate for [`Shard::apply_mandate`]; shared by the shards of several threads.
+    /// Prepares a mandate's record for [`Shard::apply`].
     #[must_use]
-    pub fn terms(&self, record: &MandateRecord) -> Option<Arc<Terms>> {
-        match record {
-            MandateRecord::State(mandate) => {
-                Some(Arc::new(Terms::new((**mandate).clone(), &self.policy.categories)))
-            }
-            MandateRecord::Deleted { .. } => None,
-        }
+    pub fn prepare(&self, record: &MandateRecord) -> MandateChange {
+        MandateChange::new(record, &self.policy.categories)
     }
 
     /// Puts the newest state of a mandate in force, or removes it; what was done under it is kept.
     ///
     /// # Errors
     /// When the shard holds as many mandates as it may.
-    pub fn apply_mandate(&mut self, mandate_id: &str, terms: Option<Arc<Terms>>) -> Result<(), BoundReached> {
-        self.mandates.apply(mandate_id, terms)
+    pub fn apply(&mut self, change: &MandateChange) -> Result<(), BoundReached> {
+        self.mandates.apply(change.mandate_id(), change.terms())
     }
 
     /// Decides one accepted transaction into `verdict` and appends what its episodes have to tell.
@@ -135,14 +133,33 @@ impl Shard {
         verdict: &mut Verdict,
         alerts: &mut Vec<Alert>,
     ) -> Result<(), BoundReached> {
-        let Self { policy, mandates, keyed } = self;
-        let number = tx.mandate_id.as_deref().map(|mandate_id| mandates.number(mandate_id)).transpose()?;
-        let places = keyed.places(tx, number, &policy.config.bounds)?;
+        let ahead = Ahead::hashed(tx, &self.keyed, &self.mandates, &mut self.names);
+        self.decide_ahead(tx, &ahead, stamp, verdict, alerts)
+    }
+
+    /// [`Shard::decide`] with what [`Shard::look_ahead`] found.
+    ///
+    /// # Errors
+    /// As for [`Shard::decide`].
+    pub fn decide_ahead(
+        &mut self,
+        tx: &Transaction<'_>,
+        ahead: &Ahead,
+        stamp: &Stamp,
+        verdict: &mut Verdict,
+        alerts: &mut Vec<Alert>,
+    ) -> Result<(), BoundReached> {
+        let Self { policy, mandates, keyed, .. } = self;
+        let number = match (ahead.mandate, tx.mandate_id.as_deref()) {
+            (None, Some(mandate_id)) => Some(mandates.number(mandate_id, ahead.mandate_hash)?),
+            (known, _) => known,
+        };
+        let places = keyed.places(tx, ahead, number, &policy.config.bounds)?;
         let mut on = keyed.hold(places);
 
         let terms = number.and_then(|at| mandates.terms(at));
-        let mut payment = policy.payment(tx, stamp, on.agent.number).under(terms);
-        payment.omitted = if number.is_none() { mandates.usable(tx) } else { None };
+        let mut payment = policy.payment(tx, ahead, stamp, on.agent.number).under(terms);
+        payment.omitted = if number.is_none() { mandates.usable(tx, ahead.agent_hash) } else { None };
         payment.at = on.take_in(&payment, policy);
         on.close_episodes(payment.believed_us, policy, alerts);
 

@@ -125,7 +125,7 @@ impl Shard {
                 "mandates",
                 batches("mandates", &mandates, |rows| {
                     let state =
-                        |entry: &&MandateEntry| entry.terms.as_ref().map(|terms| encoded(&terms.mandate));
+                        |entry: &&MandateEntry| entry.terms.as_ref().map(|terms| encoded(&terms.mandate()));
                     vec![texts(rows, |entry| &entry.mandate_id), states(rows, state)]
                 })?,
             ),
@@ -194,8 +194,8 @@ impl Shard {
         })?;
         let states = decoded_rows::<Mandate>(tables, "mandates")?;
         for (row, (mandate_id, state)) in ids.into_iter().zip(states).enumerate() {
-            let terms = state.map(|mandate| Arc::new(Terms::new(mandate, &self.policy.categories)));
-            let applied = self.mandates.apply(&mandate_id, terms);
+            let terms = state.map(|mandate| Arc::new(Terms::new(&mandate, &self.policy.categories)));
+            let applied = self.mandates.apply(&mandate_id, terms.as_ref());
             applied.map_err(|_| RestoreError::Dangling { table: "mandates", row })?;
         }
         Ok(())

@@ -42,6 +42,11 @@ impl<T> Table<T> {
         self.index.find(spread(hash, self.seed), matches).map(|&(_, at)| at)
     }
 
+    /// Number of an entity with this hash, which is most likely the one meant.
+    pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
+        self.index.find(spread(hash, self.seed), |&(known, _)| known == hash).map(|&(_, at)| at)
+    }
+
     /// Adds an entity that is not there and returns its number.
     pub(crate) fn insert(&mut self, hash: u64, item: T) -> u32 {
         let at = u32::try_from(self.items.len()).unwrap_or(u32::MAX);

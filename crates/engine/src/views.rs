@@ -1,17 +1,20 @@
 //! Rows of the views from incremental state.
 
 use std::cmp::Ordering;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::quality::FixedState;
-use hashbrown::HashMap;
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use weir_detectors::scope;
 use weir_detectors::terms::MerchantCategories;
 use weir_detectors::{Terms, agent_row, collusion, replay};
 use weir_events::view::{Row, Value, View};
-use weir_events::{Mandate, MandateRecord, Transaction};
+use weir_events::{Mandate, Transaction};
 
 use crate::entities::Agent;
+use crate::mandates::MandateChange;
 use crate::shard::Shard;
 
 impl Shard {
@@ -58,7 +61,7 @@ impl Shard {
                     Value::Text(entry.mandate_id.to_string()),
                     Value::Text(self.keyed.agents[usage.agent].agent_id.to_string()),
                     Value::Text(self.keyed.users[ledger.user].user_id.to_string()),
-                    Value::Decimal(terms.mandate.max_amount.unwrap_or_default()),
+                    Value::Decimal(terms.max_amount().unwrap_or_default()),
                     Value::Int(i64::try_from(uses).unwrap_or(i64::MAX)),
                     Value::Decimal(spend),
                     Value::Decimal(over),
@@ -111,28 +114,23 @@ pub fn rows_sorted(mut rows: Vec<Row>, view: &View) -> Vec<Row> {
 /// no other transaction: whoever has the recorded stream writes them, the service does not.
 #[derive(Debug)]
 pub struct TransactionViews {
-    /// Looked up by id only; mandates are few enough and known beforehand, so a fixed seed serves.
-    newest: HashMap<String, Arc<Terms>, FixedState>,
+    /// By mandate id.
+    newest: Newest,
     categories: MerchantCategories,
 }
 
 impl TransactionViews {
-    /// From all records of the mandates, in order.
+    /// From the records of all mandates, in order.
     #[must_use]
-    pub fn new<'a>(shard: &Shard, records: impl IntoIterator<Item = &'a MandateRecord>) -> Self {
-        let mut newest = HashMap::with_hasher(FixedState::default());
-        for record in records {
-            match shard.terms(record) {
-                Some(terms) => newest.insert(record.mandate_id().to_owned(), terms),
-                None => newest.remove(record.mandate_id()),
-            };
-        }
+    pub fn new(shard: &Shard, changes: &[MandateChange]) -> Self {
+        let mut newest = Newest::default();
+        changes.iter().for_each(|change| newest.take(change));
         Self { newest, categories: shard.policy.categories.clone() }
     }
 
     /// The newest states.
-    pub fn mandates(&self) -> impl Iterator<Item = &Mandate> {
-        self.newest.values().map(|terms| &terms.mandate)
+    pub fn mandates(&self) -> impl Iterator<Item = Mandate> {
+        self.newest.table.iter().map(|terms| terms.mandate())
     }
 
     /// The rows of `scope` and of `replay_window` for an accepted transaction, where it has one.
@@ -140,13 +138,13 @@ impl TransactionViews {
     pub fn rows(&self, tx: &Transaction<'_>) -> (Option<Row>, Option<Row>) {
         let terms = tx.mandate_id.as_deref().and_then(|mandate_id| self.newest.get(mandate_id));
         match terms {
-            Some(terms) => (self.scope_row(tx, &terms.mandate), window_row(tx, terms)),
+            Some(terms) => (self.scope_row(tx, terms), window_row(tx, terms)),
             None => (None, None),
         }
     }
 
-    fn scope_row(&self, tx: &Transaction<'_>, mandate: &Mandate) -> Option<Row> {
-        let allowed = mandate.scope_merchant.as_deref().filter(|allowed| *allowed != tx.merchant)?;
+    fn scope_row(&self, tx: &Transaction<'_>, terms: &Terms) -> Option<Row> {
+        let allowed = terms.scope_text().filter(|allowed| *allowed != tx.merchant)?;
         let category = |merchant: &str| self.categories.of_raw(merchant);
         let shared = category(allowed).is_some() && category(allowed) == category(&tx.merchant);
         debug_assert_eq!(scope::VIEW.columns.len(), 9);
@@ -154,7 +152,7 @@ impl TransactionViews {
             Value::Text(tx.tx_id.to_string()),
             Value::Text(tx.agent_id.to_string()),
             Value::Text(tx.user_id.to_string()),
-            Value::Text(mandate.mandate_id.clone()),
+            Value::Text(terms.mandate_id().to_owned()),
             Value::Text(allowed.to_owned()),
             Value::Text(tx.merchant.to_string()),
             Value::Decimal(tx.amount),
@@ -164,18 +162,43 @@ impl TransactionViews {
     }
 }
 
+/// The newest terms of mandates by id, without another copy of the id.
+#[derive(Debug, Default)]
+struct Newest {
+    table: HashTable<Arc<Terms>>,
+    hasher: RandomState,
+}
+
+impl Newest {
+    fn take(&mut self, change: &MandateChange) {
+        let Self { table, hasher } = self;
+        let hash = |terms: &Arc<Terms>| hasher.hash_one(terms.mandate_id());
+        let mandate_id = change.mandate_id();
+        let same = |terms: &Arc<Terms>| terms.mandate_id() == mandate_id;
+        match (table.entry(hasher.hash_one(mandate_id), same, hash), change.terms()) {
+            (entry, Some(terms)) => drop(entry.insert(Arc::clone(terms))),
+            (Entry::Occupied(entry), None) => drop(entry.remove()),
+            (Entry::Vacant(_), None) => {}
+        }
+    }
+
+    fn get(&self, mandate_id: &str) -> Option<&Arc<Terms>> {
+        self.table.find(self.hasher.hash_one(mandate_id), |terms| terms.is(mandate_id))
+    }
+}
+
 fn window_row(tx: &Transaction<'_>, terms: &Terms) -> Option<Row> {
     debug_assert_eq!(replay::WINDOW_VIEW.columns.len(), 7);
     let time = |time: Option<_>| time.map_or(Value::Null, Value::Time);
     (!terms.in_date(tx.tx_time.0)).then(|| {
         vec![
             Value::Text(tx.tx_id.to_string()),
-            Value::Text(terms.mandate.mandate_id.clone()),
+            Value::Text(terms.mandate_id().to_owned()),
             Value::Text(tx.agent_id.to_string()),
             Value::Text(tx.user_id.to_string()),
             Value::Time(tx.tx_time),
-            time(terms.mandate.valid_from),
-            time(terms.mandate.valid_to),
+            time(terms.valid_from()),
+            time(terms.valid_to()),
         ]
     })
 }

@@ -7,9 +7,9 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use weir_detectors::risk::VIEWS;
-use weir_engine::{Admission, Config, Intake, Schedule, Shard};
+use weir_engine::{Admission, Config, Intake, MandateChange, Schedule, Shard};
 use weir_events::codec::{parse_mandate, parse_transaction};
-use weir_events::{Currency, Decision, MandateRecord, Verdict};
+use weir_events::{Currency, Decision, Verdict};
 use weir_sim::{Difficulty, Options};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/digest.golden");
@@ -34,17 +34,21 @@ impl Bytes {
         self.0.update(b"\n");
     }
 
+    fn decision(&mut self, decision: &Decision<'_>) {
+        let mut line = Vec::new();
+        decision.write(&mut line);
+        line.push(b'\n');
+        self.0.update(line);
+    }
+
     fn hex(self) -> String {
         self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
 /// Applies mandates as they come into force.
-fn apply(shard: &mut Shard, records: impl Iterator<Item = MandateRecord>) {
-    for record in records {
-        let terms = shard.terms(&record);
-        shard.apply_mandate(record.mandate_id(), terms).unwrap();
-    }
+fn apply(shard: &mut Shard, changes: impl Iterator<Item = MandateChange>) {
+    changes.for_each(|change| shard.apply(&change).unwrap());
 }
 
 /// The digest of all decisions, alerts, profiles and rows on one generated stream.
@@ -66,22 +70,20 @@ fn decided(difficulty: Difficulty, counts: &mut Counts) -> String {
     // The seeds spread the hash tables alone. Another one in every run would find out if they did not.
     let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     let (mut intake, mut shard) = (Intake::new(&config, seed), Shard::new(&config, seed));
-    let mut schedule = Schedule::default();
-    for line in lines(&mandates) {
-        schedule.add(parse_mandate(line, Currency::USD).unwrap());
-    }
+    let changes = lines(&mandates).map(|line| shard.prepare(&parse_mandate(line, Currency::USD).unwrap()));
+    let mut schedule = Schedule::new(changes.collect());
     apply(&mut shard, schedule.take_due(None));
 
     let mut bytes = Bytes::default();
     let (mut verdict, mut alerts) = (Verdict::default(), Vec::new());
     for line in lines(&transactions) {
         let tx = parse_transaction(line, Currency::USD).unwrap();
-        let admission = intake.admit(&tx);
+        let admission = intake.admit(&tx, Intake::key(&tx));
         apply(&mut shard, schedule.take_due(intake.greatest_us()));
         match admission {
             Admission::New(stamp) => {
                 shard.decide(&tx, &stamp, &mut verdict, &mut alerts).unwrap();
-                bytes.add(&Decision { transaction: &tx, verdict: &verdict, config_digest: &digest });
+                bytes.decision(&Decision { transaction: &tx, verdict: &verdict, config_digest: &digest });
                 counts.decisions += 1;
                 counts.signals += verdict.signals.len();
                 counts.late += usize::from(stamp.late);

@@ -14,9 +14,9 @@ use std::path::Path;
 use serde_json::Value;
 use weir_detectors::TABLE;
 use weir_detectors::risk::VIEWS;
-use weir_engine::{Admission, Config, Intake, Schedule, Shard, TransactionViews};
+use weir_engine::{Admission, Config, Intake, MandateChange, Schedule, Shard, TransactionViews};
+use weir_events::Verdict;
 use weir_events::codec::{parse_mandate, parse_transaction};
-use weir_events::{MandateRecord, Verdict};
 
 /// What a stream gives: its reason codes, and the number of rows of each view that has any, but for
 /// `risk`, which has one per agent.
@@ -42,24 +42,20 @@ impl Gives {
         let (mut intake, mut shard) = (Intake::new(&config, 1), Shard::new(&config, 1));
         let (mut verdict, mut alerts) = (Verdict::default(), Vec::new());
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-        let mandates: Vec<MandateRecord> = read("mandates.ndjson")
+        let changes: Vec<MandateChange> = read("mandates.ndjson")
             .lines()
-            .map(|line| parse_mandate(line.as_bytes(), config.base_currency.0).unwrap())
+            .map(|line| shard.prepare(&parse_mandate(line.as_bytes(), config.base_currency.0).unwrap()))
             .collect();
-        let per_transaction = TransactionViews::new(&shard, &mandates);
-        let mut schedule = Schedule::default();
-        mandates.into_iter().for_each(|record| schedule.add(record));
+        let per_transaction = TransactionViews::new(&shard, &changes);
+        let mut schedule = Schedule::new(changes);
         let mut put_in_force = |shard: &mut Shard, greatest_us: Option<i64>| {
-            for record in schedule.take_due(greatest_us) {
-                let terms = shard.terms(&record);
-                shard.apply_mandate(record.mandate_id(), terms).unwrap();
-            }
+            schedule.take_due(greatest_us).for_each(|change| shard.apply(&change).unwrap());
         };
         put_in_force(&mut shard, None);
         let mut gives = Self { reasons: BTreeSet::new(), rows: BTreeMap::new() };
         for line in read("transactions.ndjson").lines() {
             let tx = parse_transaction(line.as_bytes(), config.base_currency.0).unwrap();
-            let admission = intake.admit(&tx);
+            let admission = intake.admit(&tx, Intake::key(&tx));
             put_in_force(&mut shard, intake.greatest_us());
             let Admission::New(stamp) = admission else { panic!("{line} is not accepted") };
             shard.decide(&tx, &stamp, &mut verdict, &mut alerts).unwrap();

@@ -37,8 +37,7 @@ impl Stream {
     fn mandate(mut self, fields: Value) -> Self {
         let record = with(json!({"mandate_id": "m", "agent_id": "a", "user_id": "u"}), fields);
         let record = parse_mandate(record.as_bytes(), Currency::USD).unwrap();
-        let terms = self.shard.terms(&record);
-        self.shard.apply_mandate(record.mandate_id(), terms).unwrap();
+        self.shard.apply(&self.shard.prepare(&record)).unwrap();
         self
     }
 
@@ -51,7 +50,9 @@ impl Stream {
         });
         let record = with(base, fields);
         let tx = parse_transaction(record.as_bytes(), Currency::USD).unwrap();
-        let Admission::New(stamp) = self.intake.admit(&tx) else { panic!("{record} is not accepted") };
+        let Admission::New(stamp) = self.intake.admit(&tx, Intake::key(&tx)) else {
+            panic!("{record} is not accepted")
+        };
         self.shard.decide(&tx, &stamp, &mut self.verdict, &mut self.alerts).unwrap();
         let signals = self.verdict.signals.iter();
         let codes = signals.map(|signal| format!("{}.{}", signal.detector, signal.tier)).collect();

@@ -5,7 +5,6 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Amount;
-use crate::decision::Shown;
 
 /// What an alert says of its episode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,7 +58,7 @@ pub struct Alert {
 impl Serialize for Alert {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Alert", 12)?;
-        out.serialize_field("episode_id", &Shown(format_args!("{}:{}", self.detector, self.first_tx)))?;
+        out.serialize_field("episode_id", &format_args!("{}:{}", self.detector, self.first_tx))?;
         out.serialize_field("detector", self.detector)?;
         out.serialize_field("tier", self.tier)?;
         out.serialize_field("state", &self.state)?;

@@ -44,6 +44,53 @@ const EXPONENT_MAX: i64 = 1_000_000_000_000;
 /// Digits that an `i128` always holds.
 const DIGITS_MAX: i64 = 38;
 
+/// The value of `text` in units of 10^-`scale`, exactly.
+pub(crate) fn exact(text: &str, scale: usize) -> Result<i128, DecimalError> {
+    match short(text.as_bytes(), scale) {
+        Some(units) => Ok(units),
+        None => Decimal::parse(text)?.exact(scale as i64),
+    }
+}
+
+/// The value of `text` in units of 10^-`scale`, rounded half to even, and whether it was exact.
+pub(crate) fn rounded(text: &str, scale: usize) -> Result<(i128, bool), DecimalError> {
+    match short(text.as_bytes(), scale) {
+        Some(units) => Ok((units, true)),
+        None => Decimal::parse(text)?.rounded(scale as i64),
+    }
+}
+
+/// The value of what nearly all texts are: a few digits with no more decimals than the scale holds, and no
+/// exponent. `None` for any other text, which may have a value all the same.
+fn short(text: &[u8], scale: usize) -> Option<i128> {
+    /// That many digits always fit in 64 bits.
+    const BYTES_MAX: usize = 19;
+    const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.len() > BYTES_MAX {
+        return None;
+    }
+    let (mut value, mut point) = (0_u64, None);
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let whole = point.unwrap_or(digits.len());
+    let decimals = point.map_or(0, |at| digits.len() - at - 1);
+    let grammatical = whole == 1 || (whole > 1 && digits.first() != Some(&b'0'));
+    if !grammatical || (point.is_some() && decimals == 0) {
+        return None;
+    }
+    let units = i128::from(value) * i128::from(*POWERS.get(scale.checked_sub(decimals)?)?);
+    Some(if negative { -units } else { units })
+}
+
 impl<'a> Decimal<'a> {
     /// Takes `text` apart; it must follow JSON's grammar for numbers.
     pub(crate) fn parse(text: &'a str) -> Result<Self, DecimalError> {
@@ -209,9 +256,65 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
     use super::{Decimal, DecimalError};
+    use proptest::prelude::*;
 
     fn exact(text: &str, scale: i64) -> Result<i128, DecimalError> {
         Decimal::parse(text).and_then(|decimal| decimal.exact(scale))
+    }
+
+    /// The short way and the long way give one answer.
+    #[track_caller]
+    fn check_short(text: &str) {
+        for scale in [0, 2, 7, 8] {
+            let long = Decimal::parse(text);
+            let scale_long = i64::try_from(scale).unwrap();
+            assert_eq!(super::exact(text, scale), long.and_then(|long| long.exact(scale_long)), "{text}");
+            assert_eq!(super::rounded(text, scale), long.and_then(|long| long.rounded(scale_long)), "{text}");
+        }
+    }
+
+    #[test]
+    fn short_texts() {
+        for text in [
+            "",
+            "-",
+            ".",
+            "-.",
+            "0",
+            "-0",
+            "00",
+            "01",
+            "-01",
+            "0.",
+            "-0.0",
+            ".5",
+            "5.",
+            "1.2.3",
+            "1..2",
+            "1e2",
+            "12.50",
+            "0.00000001",
+            "0.000000010",
+            "0.000000001",
+            "9999999999999999999",
+            "99999999999999999999",
+            "-9999999999999999999",
+            "999999999999999999.9",
+            "9.999999999999999999",
+            "1-2",
+            "--1",
+            "+1",
+            "1 ",
+        ] {
+            check_short(text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn short_and_long_agree(text in "-?[0-9]{0,12}(\\.[0-9]{0,10})?|-?[0-9.]{0,22}|[-+0-9.eE ]{0,8}") {
+            check_short(&text);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod alert;
 pub mod codec;
 mod decimal;
 pub mod decision;
+mod encode;
 mod escapes;
 pub mod location;
 pub mod mandate;

@@ -70,6 +70,18 @@ pub enum MandateStatus {
     Revoked,
 }
 
+impl MandateStatus {
+    /// The name in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// One record of the mandates topic or file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MandateRecord {

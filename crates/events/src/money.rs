@@ -6,11 +6,11 @@ use ethnum::I256;
 use serde::{Deserialize, Serialize};
 
 use crate::Printed;
-
-use crate::decimal::{Decimal, DecimalError};
+use crate::decimal::{self, DecimalError};
+use crate::printed::{self, Sink};
 
 /// Decimals that an [`Amount`] holds.
-const SCALE: i64 = 8;
+const SCALE: usize = 8;
 
 /// Units of [`Amount`] in one unit of currency.
 pub const UNITS: i128 = 100_000_000;
@@ -32,6 +32,11 @@ impl Currency {
     /// `None` for anything else.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
+        if let Ok(letters) = code.as_bytes().try_into()
+            && Self(letters).common_minor_unit().is_some()
+        {
+            return Some(Self(letters));
+        }
         let known = iso_currency::Currency::from_code(code)?;
         known.code().as_bytes().try_into().ok().map(Self)
     }
@@ -40,7 +45,18 @@ impl Currency {
     /// as for gold (XAU).
     #[must_use]
     pub fn minor_unit(self) -> Option<u16> {
-        iso_currency::Currency::from_code(self.as_str())?.exponent()
+        self.common_minor_unit().or_else(|| iso_currency::Currency::from_code(self.as_str())?.exponent())
+    }
+
+    /// The minor unit of the currencies that most payments are made in: the whole list is searched by
+    /// comparing texts.
+    const fn common_minor_unit(self) -> Option<u16> {
+        match &self.0 {
+            b"AUD" | b"BRL" | b"CAD" | b"CHF" | b"CNY" | b"EUR" | b"GBP" | b"HKD" | b"INR" | b"MXN"
+            | b"SEK" | b"SGD" | b"USD" => Some(2),
+            b"JPY" | b"KRW" => Some(0),
+            _ => None,
+        }
     }
 
     /// The three letters.
@@ -135,7 +151,7 @@ impl Amount {
     /// Another grammar, more than 8 decimals, or a magnitude of 10^15 or more. Sign and zero are the
     /// caller's to judge.
     pub fn parse(text: &str) -> Result<Self, AmountError> {
-        Self(Decimal::parse(text)?.exact(SCALE)?).in_range()
+        Self(decimal::exact(text, SCALE)?).in_range()
     }
 
     /// The value of a whole number of minor units, each 10^-`minor_unit` of the currency.
@@ -143,8 +159,8 @@ impl Amount {
     /// # Errors
     /// Not a whole number, or a magnitude of 10^15 of the currency or more.
     pub fn parse_minor(text: &str, minor_unit: u16) -> Result<Self, AmountError> {
-        let decimals = SCALE - i64::from(minor_unit).min(SCALE);
-        let units = Decimal::parse(text)?.exact(0)?;
+        let decimals = SCALE - usize::from(minor_unit).min(SCALE);
+        let units = decimal::exact(text, 0)?;
         let factor = 10_i128.pow(u32::try_from(decimals).unwrap_or(0));
         Self(units.checked_mul(factor).ok_or(AmountError::OutOfRange)?).in_range()
     }
@@ -154,7 +170,7 @@ impl Amount {
     /// # Errors
     /// Another grammar, or a magnitude of 10^15 or more.
     pub fn parse_rounded(text: &str) -> Result<Self, AmountError> {
-        let (units, _) = Decimal::parse(text)?.rounded(SCALE)?;
+        let (units, _) = decimal::rounded(text, SCALE)?;
         Self(units).in_range()
     }
 
@@ -212,7 +228,13 @@ impl Amount {
     /// The decimal text, without trailing zeros.
     #[must_use]
     pub fn printed(self) -> Printed {
-        Printed::decimal(self.0, 8)
+        Printed::of(|out| self.print(out))
+    }
+
+    /// Appends the decimal text.
+    #[inline]
+    pub(crate) fn print(self, out: &mut impl Sink) {
+        printed::decimal::<1>(out, self.0);
     }
 }
 
@@ -304,6 +326,21 @@ mod tests {
         assert_eq!(Amount::parse_minor("12.5", 2), Err(AmountError::TooPrecise));
         assert_eq!(Amount::parse_minor("1e38", 0), Err(AmountError::OutOfRange));
         assert_eq!(Amount::parse_minor("1e37", 0), Err(AmountError::OutOfRange));
+    }
+
+    #[test]
+    fn currencies_are_those_of_the_list() {
+        let letters = || b'A'..=b'Z';
+        let pairs = letters().flat_map(|a| letters().map(move |b| [a, b]));
+        let mut known = 0;
+        for code in pairs.flat_map(|[a, b]| letters().map(move |c| [a, b, c])) {
+            let text = std::str::from_utf8(&code).unwrap();
+            let listed = iso_currency::Currency::from_code(text);
+            assert_eq!(Currency::parse(text), listed.map(|_| Currency(code)), "{text}");
+            assert_eq!(Currency(code).minor_unit(), listed.and_then(|listed| listed.exponent()), "{text}");
+            known += usize::from(listed.is_some());
+        }
+        assert!(known > 150, "{known}");
     }
 
     #[test]

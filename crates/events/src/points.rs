@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::money::UNITS;
+use crate::printed::{self, Sink};
 use crate::{Amount, Printed};
 
 /// Decimals of a [`Risk`]: twice those of an [`Amount`], for it is a product of two.
@@ -54,7 +55,13 @@ impl Risk {
     /// The decimal text, without trailing zeros.
     #[must_use]
     pub fn printed(self) -> Printed {
-        Printed::decimal(self.0, 16)
+        Printed::of(|out| self.print(out))
+    }
+
+    /// Appends the decimal text.
+    #[inline]
+    pub(crate) fn print(self, out: &mut impl Sink) {
+        printed::decimal::<2>(out, self.0);
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::Printed;
+use crate::printed::{self, Sink, eight_digits};
 
 /// Microseconds in one second.
 pub const SECOND_US: i64 = 1_000_000;
@@ -43,48 +44,33 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let (date_time, rest) = text.as_bytes().split_first_chunk::<19>()?;
         let local_us = parse_local(date_time)?;
-        let (fraction_us, rest) = match rest {
-            [b'.', rest @ ..] => parse_fraction(rest)?,
-            rest => (0, rest),
-        };
-        let instant = Self(local_us + fraction_us - parse_offset(rest)?);
+        let instant = Self(local_us + parse_rest(rest)?);
         (Self::MIN_INPUT..=Self::MAX_INPUT).contains(&instant).then_some(instant)
     }
-
-    /// Year, month, day and the microsecond of the day, by the proleptic Gregorian calendar in UTC.
-    fn civil(self) -> (i64, u8, u8, i64) {
-        let (days, of_day_us) = (self.0.div_euclid(DAY_US), self.0.rem_euclid(DAY_US));
-        // Years are counted from March, so that the leap day comes last, in eras of 400 years.
-        let days = days + 719_468;
-        let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * of_year + 2) / 153;
-        let day = narrow(of_year - (153 * month_from_march + 2) / 5 + 1);
-        let month = narrow(if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 });
-        let year = era * 400 + year_of_era + i64::from(month <= 2);
-        (year, month, day, of_day_us)
-    }
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "callers give 0 to 99")]
-const fn narrow(value: i64) -> u8 {
-    value as u8
 }
 
 /// Microseconds of `YYYY-MM-DDTHH:MM:SS` as if it were UTC.
 fn parse_local(text: &[u8; 19]) -> Option<i64> {
-    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2] = text else {
-        return None;
-    };
-    let year = pair(y1, y2)? * 100 + pair(y3, y4)?;
-    let (month, day) = (pair(m1, m2)?, pair(d1, d2)?);
-    let (hour, minute, second) = (pair(h1, h2)?, pair(n1, n2)?, pair(s1, s2)?);
+    let [y1, _, y2, _, _, month, ..] = pairs(text.first_chunk()?, b"0000-00-")?;
+    let [day, _, _, hour, _, _, minute, _] = pairs(text.get(8..)?.first_chunk()?, b"00T00:00")?;
+    let [_, _, _, _, _, _, second, _] = pairs(text.last_chunk()?, b"00:00:00")?;
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let days = days_from_2000(year, month, day)? + DAYS_TO_2000;
+    let days = days_from_2000(y1 * 100 + y2, month, day)? + DAYS_TO_2000;
     Some(days * DAY_US + hour * HOUR_US + minute * MINUTE_US + second * SECOND_US)
+}
+
+/// Reads eight bytes of the form `template`, in which a zero stands for any digit: the value of each byte
+/// and the one behind it as two digits, which has a meaning where both are digits.
+#[inline(always)]
+fn pairs(text: &[u8; 8], template: &[u8; 8]) -> Option<[i64; 8]> {
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    // Digits become 0 to 9 and what stands as in the template 0. Adding sets the top bit of all else.
+    let values = u64::from_le_bytes(*text) ^ u64::from_le_bytes(*template);
+    let room = u64::from_le_bytes(template.map(|byte| if byte == b'0' { 0x80 - 10 } else { 0x80 - 1 }));
+    let wrong = (((values & !TOPS) + room) | values) & TOPS;
+    (wrong == 0).then(|| (values * 10 + (values >> 8)).to_le_bytes().map(i64::from))
 }
 
 /// Days since 2000-01-01. Offsets are under a day, so only 1999 to 2100 can lead into the range.
@@ -105,6 +91,24 @@ fn days_from_2000(year: i64, month: i64, day: i64) -> Option<i64> {
     Some(years * 365 + (years + 3).div_euclid(4) + before + i64::from(leap && month > 2) + day - 1)
 }
 
+/// Microseconds of the fraction, where there is one, less what local time is ahead of UTC.
+fn parse_rest(text: &[u8]) -> Option<i64> {
+    // As Weir itself prints it.
+    if let Ok(text) = text.try_into()
+        && let Some([_, f1, _, f2, _, f3, ..]) = pairs(text, b".000000Z")
+    {
+        return Some((f1 * 100 + f2) * 100 + f3);
+    }
+    let (fraction_us, rest) = match text {
+        [b'.', rest @ ..] => parse_fraction(rest)?,
+        rest => (0, rest),
+    };
+    Some(fraction_us - parse_offset(rest)?)
+}
+
+/// Microseconds in a unit of the last of so many digits after the point.
+const US_PER_DIGIT: [i64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+
 /// Microseconds of the digits after the point, and what follows them.
 fn parse_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
@@ -112,8 +116,9 @@ fn parse_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     if digits.is_empty() {
         return None;
     }
-    let padded = digits.iter().map(|digit| i64::from(digit - b'0')).chain(std::iter::repeat(0));
-    Some((padded.take(6).fold(0, |us, digit| us * 10 + digit), rest))
+    let kept = digits.get(..6).unwrap_or(digits);
+    let value = kept.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
+    Some((value * US_PER_DIGIT.get(kept.len())?, rest))
 }
 
 /// Microseconds that local time is ahead of UTC.
@@ -139,23 +144,58 @@ impl Timestamp {
     /// The printed form; a time outside the years 0 to 9999, which no input has, is given as a number.
     #[must_use]
     pub fn printed(self) -> Printed {
-        let (year, month, day, of_day_us) = self.civil();
-        let Some(century) = u8::try_from(year.div_euclid(100)).ok().filter(|century| *century < 100) else {
-            return Printed::decimal(self.0.into(), 0);
-        };
-        let us = of_day_us % SECOND_US;
-        let two = |value: i64| [b'0' + narrow(value / 10 % 10), b'0' + narrow(value % 10)];
-        let ([y1, y2], [y3, y4]) = (two(i64::from(century)), two(year.rem_euclid(100)));
-        let ([m1, m2], [d1, d2]) = (two(month.into()), two(day.into()));
-        let ([h1, h2], [n1, n2]) = (two(of_day_us / HOUR_US), two(of_day_us / MINUTE_US % 60));
-        let ([s1, s2], [f1, f2]) = (two(of_day_us / SECOND_US % 60), two(us / 10_000));
-        let ([f3, f4], [f5, f6]) = (two(us / 100 % 100), two(us % 100));
-        let printed: [u8; Self::PRINTED_BYTES] = [
-            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1,
-            f2, f3, f4, f5, f6, b'Z',
-        ];
-        Printed::ascii(printed)
+        Printed::of(|out| self.print(out))
     }
+
+    /// Appends the printed form.
+    #[inline]
+    pub(crate) fn print(self, out: &mut impl Sink) {
+        let since_year_0_us = self.0.checked_add(YEAR_0_TO_1970_DAYS * DAY_US);
+        let since_year_0_us = since_year_0_us.and_then(|us| u64::try_from(us).ok());
+        match since_year_0_us.filter(|us| *us < YEAR_0_TO_10000_DAYS * DAY_US.unsigned_abs()) {
+            Some(us) => print_civil(out, us),
+            None => printed::integer(out, self.0),
+        }
+    }
+}
+
+/// Days from 0000-01-01 to 1970-01-01.
+const YEAR_0_TO_1970_DAYS: i64 = 719_528;
+/// Days from 0000-01-01 to 10000-01-01.
+const YEAR_0_TO_10000_DAYS: u64 = 3_652_425;
+
+/// Prints a time of the years 0 to 9999, given in microseconds since 0000-01-01.
+#[inline]
+fn print_civil(out: &mut impl Sink, since_year_0_us: u64) {
+    let seconds = since_year_0_us / SECOND_US.unsigned_abs();
+    let us = since_year_0_us % SECOND_US.unsigned_abs();
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (minute, second) = (second / 60, second % 60);
+    let (hour, minute) = (minute / 60, minute % 60);
+    let [y1, y2, y3, y4, m1, m2, d1, d2] = eight_digits(date_number(days)).to_le_bytes();
+    let [_, _, h1, h2, n1, n2, s1, s2] = eight_digits(hour * 10_000 + minute * 100 + second).to_le_bytes();
+    let [_, _, f1, f2, f3, f4, f5, f6] = eight_digits(us).to_le_bytes();
+    let text: [u8; Timestamp::PRINTED_BYTES] = [
+        y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1, f2,
+        f3, f4, f5, f6, b'Z',
+    ];
+    out.put(&text, Timestamp::PRINTED_BYTES);
+}
+
+/// The digits of the day `days` after 0000-01-01 as one number, `YYYYMMDD`, by the proleptic Gregorian
+/// calendar.
+fn date_number(days: u64) -> u64 {
+    // Years are counted from March, so that the leap day comes last; an era of 400 years is added, so that
+    // nothing is negative.
+    let days = days + 146_097 - 60;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = (era * 400 + year_of_era + u64::from(month <= 2)).saturating_sub(400);
+    year * 10_000 + month * 100 + day
 }
 
 impl fmt::Display for Timestamp {

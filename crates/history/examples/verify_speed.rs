@@ -47,7 +47,7 @@ fn main() {
             made
         })
         .collect();
-    oracle.mandates(&mandates).unwrap();
+    oracle.mandates(mandates.iter().cloned()).unwrap();
     writeln!(out, "pushed {transactions} in {:.1} s", began.elapsed().as_secs_f64()).unwrap();
     for view in &views::VIEWS {
         let began = Instant::now();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
-use std::sync::Arc;
 
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
@@ -10,8 +9,8 @@ use weir_detectors::Bound;
 use weir_detectors::hash::name_hash;
 use weir_detectors::risk::VIEWS;
 use weir_engine::{
-    Admission, BoundReached, Config, Intake, RestoreError, Schedule, Shard, Tables, TransactionViews,
-    rows_sorted,
+    Admission, BoundReached, Config, Intake, MandateChange, RestoreError, Schedule, Shard, Tables,
+    TransactionViews, rows_sorted,
 };
 use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::view::{Row, View};
@@ -124,15 +123,28 @@ impl Weir {
         seed: u64,
     ) -> Result<Self, BoundReached> {
         let mut weir = Self::without_mandates(config, shards, seed);
-        let parsed = mandates.iter().map(|line| parse_mandate(line.as_ref(), config.base_currency.0));
-        let records: Vec<MandateRecord> = parsed.filter_map(Result::ok).collect();
-        weir.mandate_rejects = mandates.len() - records.len();
-        weir.views = TransactionViews::new(&weir.shards[0], &records);
-        records.into_iter().for_each(|record| weir.schedule.add(record));
-        for record in weir.schedule.take_due(None) {
-            weir.apply(&record)?;
-        }
+        weir.schedule(mandates);
+        weir.put_in_force(None)?;
         Ok(weir)
+    }
+
+    /// Prepares all records of the mandates.
+    fn schedule(&mut self, mandates: &[impl AsRef<[u8]>]) {
+        let parsed = mandates.iter().map(|line| parse_mandate(line.as_ref(), self.config.base_currency.0));
+        let changes: Vec<MandateChange> =
+            parsed.filter_map(Result::ok).map(|record| self.shards[0].prepare(&record)).collect();
+        self.mandate_rejects = mandates.len() - changes.len();
+        self.views = TransactionViews::new(&self.shards[0], &changes);
+        self.schedule = Schedule::new(changes);
+    }
+
+    fn put_in_force(&mut self, greatest_us: Option<i64>) -> Result<(), BoundReached> {
+        for change in self.schedule.take_due(greatest_us) {
+            for shard in &mut self.shards {
+                shard.apply(&change)?;
+            }
+        }
+        Ok(())
     }
 
     fn without_mandates(config: &Config, shards: usize, seed: u64) -> Self {
@@ -142,7 +154,7 @@ impl Weir {
             digest: config.digest(),
             intake: Intake::new(config, seed),
             schedule: Schedule::default(),
-            views: TransactionViews::new(&shards[0], []),
+            views: TransactionViews::new(&shards[0], &[]),
             shards,
             scope_rows: Vec::new(),
             window_rows: Vec::new(),
@@ -163,11 +175,7 @@ impl Weir {
         seed: u64,
     ) -> Result<Self, RestoreError> {
         let mut weir = Self::without_mandates(config, 1, seed);
-        let parsed = mandates.iter().map(|line| parse_mandate(line.as_ref(), config.base_currency.0));
-        let records: Vec<MandateRecord> = parsed.filter_map(Result::ok).collect();
-        weir.mandate_rejects = mandates.len() - records.len();
-        weir.views = TransactionViews::new(&weir.shards[0], &records);
-        records.into_iter().for_each(|record| weir.schedule.add(record));
+        weir.schedule(mandates);
         let (shard, intake) = Shard::restore(config, seed, tables)?;
         drop(weir.schedule.take_due(intake.greatest_us()));
         (weir.shards, weir.intake) = (vec![shard], intake);
@@ -191,10 +199,8 @@ impl Weir {
             Ok(tx) => tx,
             Err(fault) => return reject(fault.code),
         };
-        let admission = self.intake.admit(&tx);
-        for record in self.schedule.take_due(self.intake.greatest_us()) {
-            self.apply(&record)?;
-        }
+        let admission = self.intake.admit(&tx, Intake::key(&tx));
+        self.put_in_force(self.intake.greatest_us())?;
         let stamp = match admission {
             Admission::New(stamp) => stamp,
             Admission::Duplicate => return Ok(Step { told: Told::Duplicate, alerts: Vec::new() }),
@@ -207,7 +213,9 @@ impl Weir {
         self.scope_rows.extend(scope_row);
         self.window_rows.extend(window_row);
         let decision = Decision { transaction: &tx, verdict: &self.verdict, config_digest: &self.digest };
-        let json = sonic_rs::to_string(&decision).unwrap();
+        let mut json = Vec::new();
+        decision.write(&mut json);
+        let json = String::from_utf8(json).unwrap();
         Ok(Step { told: Told::Decision { json, late: stamp.late }, alerts })
     }
 
@@ -216,15 +224,12 @@ impl Weir {
     /// # Errors
     /// When there are more mandates than the configuration allows.
     pub fn apply(&mut self, record: &MandateRecord) -> Result<(), BoundReached> {
-        let terms = self.shards[0].terms(record);
-        for shard in &mut self.shards {
-            shard.apply_mandate(record.mandate_id(), terms.as_ref().map(Arc::clone))?;
-        }
-        Ok(())
+        let change = self.shards[0].prepare(record);
+        self.shards.iter_mut().try_for_each(|shard| shard.apply(&change))
     }
 
     /// The mandates as they stand in the end.
-    pub fn newest(&self) -> impl Iterator<Item = &Mandate> {
+    pub fn newest(&self) -> impl Iterator<Item = Mandate> {
         self.views.mandates()
     }
 
@@ -233,9 +238,7 @@ impl Weir {
     /// # Errors
     /// When there are more mandates than the configuration allows.
     pub fn end(&mut self) -> Result<End, BoundReached> {
-        for record in self.schedule.take_rest() {
-            self.apply(&record)?;
-        }
+        self.put_in_force(Some(i64::MAX))?;
         let views = VIEWS.iter().map(|view| (view.name, self.rows(view))).collect();
         let mut profiles: Vec<RiskProfile> = self.shards.iter().flat_map(Shard::profiles).collect();
         profiles.sort_by(|a, b| (&a.agent_id, &a.user_id).cmp(&(&b.agent_id, &b.user_id)));

@@ -113,7 +113,9 @@ struct Line {
 impl Line {
     fn decide(&mut self, line: &str) {
         let tx = parse_transaction(line.as_bytes(), self.config.base_currency.0).unwrap();
-        let Admission::New(stamp) = self.intake.admit(&tx) else { panic!("{line} is not new") };
+        let Admission::New(stamp) = self.intake.admit(&tx, Intake::key(&tx)) else {
+            panic!("{line} is not new")
+        };
         self.shard.decide(&tx, &stamp, &mut self.verdict, &mut self.alerts).unwrap();
         assert!(self.alerts.is_empty(), "honest traffic raises no alert: {:?}", self.alerts);
         let bounded = |signal: &&weir_events::decision::Signal| signal.tier == "rate_bounded";
@@ -121,7 +123,7 @@ impl Line {
         self.encoded.clear();
         let decision =
             Decision { transaction: &tx, verdict: &self.verdict, config_digest: "0123456789abcdef" };
-        sonic_rs::to_writer(&mut self.encoded, &decision).unwrap();
+        decision.write(&mut self.encoded);
     }
 }
 
@@ -144,8 +146,8 @@ fn a_steady_stream_allocates_nothing() {
     };
     for agent in 1..AGENTS {
         let record = parse_mandate(mandate(agent).as_bytes(), line.config.base_currency.0).unwrap();
-        let terms = line.shard.terms(&record);
-        line.shard.apply_mandate(record.mandate_id(), terms).unwrap();
+        let change = line.shard.prepare(&record);
+        line.shard.apply(&change).unwrap();
     }
     let start_us = Timestamp::parse("2026-05-04T00:00:00Z").unwrap().0;
     let mut traffic = Traffic { random: Random::new(7), round_us: start_us, number: 0 };

@@ -53,12 +53,20 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Run the benchmarks; arguments after `--` go to them
+    /// Build weir for release and run the benchmarks; arguments after `--` go to them
     Bench {
-        /// For instance a filter
+        /// For instance `--quick`
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+}
+
+/// The benchmarks, of which one runs the command as its users build it.
+fn bench(arguments: &[String]) -> run::Outcome {
+    run::cargo(["build", "--release", "--package", "weir", "--locked"]).checked()?;
+    let weir = std::path::Path::new(run::root()).join("target").join("release").join("weir");
+    let benches = run::cargo(["bench", "--package", "weir-benches", "--locked", "--"]);
+    benches.env("WEIR", &weir.to_string_lossy()).args(arguments).checked()
 }
 
 fn main() -> ExitCode {
@@ -69,7 +77,7 @@ fn main() -> ExitCode {
         Command::Ci { long } => ci::all(long),
         Command::Layering => layering::check().map(|report| println!("{report}")),
         Command::Schemas { check } => ci::schemas(check),
-        Command::Bench { arguments } => run::cargo(["bench", "--workspace", "--"]).args(arguments).checked(),
+        Command::Bench { arguments } => bench(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,18 +1,20 @@
 //! From blocks of records to decisions in the order of arrival.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::thread;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
+use weir_detectors::Bound;
 use weir_detectors::hash::name_hash;
-use weir_detectors::{Bound, Terms};
-use weir_engine::{Admission, BoundReached, Config, Intake, Schedule, Shard, Stamp, TransactionViews};
+use weir_engine::{
+    AHEAD_MAX, Admission, Ahead, BoundReached, Config, Intake, MandateChange, Schedule, Shard, Stamp,
+    TransactionViews,
+};
 use weir_events::codec::parse_transaction;
 use weir_events::reject::{Fault, Reject};
 use weir_events::view::{Row, View};
-use weir_events::{Alert, Decision, MandateRecord, RiskProfile, Transaction, Verdict};
+use weir_events::{Alert, Decision, RiskProfile, Transaction, Verdict};
 use weir_history::records::{Block, Records};
 
 use super::inputs::{Mandates, rejected};
@@ -43,6 +45,7 @@ struct Worker {
     shard: Shard,
     verdict: Verdict,
     tally: Tally,
+    ahead: Vec<Ahead>,
     decided: Decided,
 }
 
@@ -68,13 +71,6 @@ enum Record<'b> {
     Faulty(Option<Fault>),
 }
 
-/// A mandate's change in force from a position of the block on.
-struct Change {
-    at: usize,
-    mandate_id: String,
-    terms: Option<Arc<Terms>>,
-}
-
 /// A pipeline at the end of its stream.
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -94,6 +90,7 @@ impl Pipeline {
             shard: Shard::new(config, seed),
             verdict: Verdict::default(),
             tally: Tally::default(),
+            ahead: Vec::new(),
             decided: Decided::default(),
         };
         let workers: Vec<Worker> = std::iter::repeat_with(worker).take(threads).collect();
@@ -101,23 +98,23 @@ impl Pipeline {
         summary.mandates.records = (mandates.records.len() + mandates.faults.len()) as u64;
         summary.mandates.rejects = mandates.faults.len() as u64;
         mandates.faults.iter().for_each(|fault| summary.count_reject(fault.code));
-        let transaction_views = TransactionViews::new(&Shard::new(config, seed), &mandates.records);
-        let mut schedule = Schedule::default();
-        mandates.records.into_iter().for_each(|record| schedule.add(record));
+        let shard = Shard::new(config, seed);
+        let changes: Vec<MandateChange> =
+            mandates.records.into_iter().map(|record| shard.prepare(&record)).collect();
+        let transaction_views = TransactionViews::new(&shard, &changes);
         let mut pipeline = Self {
             config: config.clone(),
             file,
             digest: config.digest(),
             intake: Intake::new(config, seed),
-            schedule,
+            schedule: Schedule::new(changes),
             workers,
             transaction_views,
             scope_rows: Vec::new(),
             window_rows: Vec::new(),
             summary,
         };
-        let in_force: Vec<MandateRecord> = pipeline.schedule.take_due(None).collect();
-        pipeline.apply(in_force)?;
+        pipeline.put_in_force(None)?;
         Ok(pipeline)
     }
 
@@ -171,21 +168,26 @@ impl Pipeline {
         })
     }
 
-    /// Takes the records in, in the order of arrival, and finds the mandates that change among them.
+    /// Takes the records in, in the order of arrival, and finds the mandates that change among them,
+    /// each with the position in the block from which it is in force.
     fn admit<'b>(
         &mut self,
         parsed: Vec<Result<Transaction<'b>, Option<Fault>>>,
-    ) -> (Vec<Record<'b>>, Vec<Change>) {
+    ) -> (Vec<Record<'b>>, Vec<(usize, MandateChange)>) {
         let workers = self.workers.len() as u64;
         let mut changes = Vec::new();
         let mut records = Vec::with_capacity(parsed.len());
-        for (at, parsed) in parsed.into_iter().enumerate() {
+        let keys: Vec<u64> = parsed.iter().map(|parsed| parsed.as_ref().map_or(0, Intake::key)).collect();
+        for (at, (parsed, &key)) in parsed.into_iter().zip(&keys).enumerate() {
+            if at % AHEAD_MAX == 0 {
+                self.intake.look_ahead(keys.iter().skip(at).take(AHEAD_MAX).copied());
+            }
             let record = match parsed {
                 Err(fault) => Record::Faulty(fault),
                 Ok(tx) => {
-                    let admission = self.intake.admit(&tx);
+                    let admission = self.intake.admit(&tx, key);
                     let due = self.schedule.take_due(self.intake.greatest_us());
-                    changes.extend(due.map(|record| change(&self.workers, at, &record)));
+                    changes.extend(due.map(|change| (at, change)));
                     match admission {
                         Admission::Duplicate => Record::Duplicate,
                         Admission::Rejected(fault) => Record::Faulty(Some(fault)),
@@ -207,7 +209,7 @@ impl Pipeline {
     }
 
     /// Lets every worker decide its users' transactions.
-    fn decide(&mut self, records: &[Record<'_>], changes: &[Change]) -> Result<()> {
+    fn decide(&mut self, records: &[Record<'_>], changes: &[(usize, MandateChange)]) -> Result<()> {
         let digest = &self.digest;
         if let [worker] = self.workers.as_mut_slice() {
             worker.decide(0, records, changes, digest)?;
@@ -282,20 +284,17 @@ impl Pipeline {
         output.reject(reject)
     }
 
-    fn apply(&mut self, records: Vec<MandateRecord>) -> Result<()> {
-        for record in records {
-            let Change { mandate_id, terms, .. } = change(&self.workers, 0, &record);
-            for worker in &mut self.workers {
-                worker.shard.apply_mandate(&mandate_id, terms.clone())?;
-            }
+    /// Puts the mandates in force that are due between blocks, in every shard.
+    fn put_in_force(&mut self, greatest_us: Option<i64>) -> Result<(), BoundReached> {
+        for change in self.schedule.take_due(greatest_us) {
+            self.workers.iter_mut().try_for_each(|worker| worker.shard.apply(&change))?;
         }
         Ok(())
     }
 
     /// Brings the mandates to their newest state and gives the shards' state away.
     pub(super) fn finish(mut self) -> Result<Finished> {
-        let rest: Vec<MandateRecord> = self.schedule.take_rest().collect();
-        self.apply(rest)?;
+        self.put_in_force(Some(i64::MAX))?;
         let mut summary = self.summary;
         let mut incomplete = HashSet::new();
         let mut shards = Vec::new();
@@ -328,29 +327,38 @@ impl Worker {
         &mut self,
         number: usize,
         records: &[Record<'_>],
-        changes: &[Change],
+        changes: &[(usize, MandateChange)],
         digest: &str,
     ) -> Result<()> {
-        let decided = &mut self.decided;
-        decided.clear();
+        self.decided.clear();
         let mut changes = changes.iter().peekable();
-        for (at, record) in records.iter().enumerate() {
-            while let Some(change) = changes.next_if(|change| change.at <= at) {
-                self.shard.apply_mandate(&change.mandate_id, change.terms.clone())?;
+        for (first, some) in (0..).step_by(AHEAD_MAX).zip(records.chunks(AHEAD_MAX)) {
+            let own = some.iter().filter_map(|record| record.of(number));
+            self.shard.look_ahead(own.map(|(tx, _)| tx), &mut self.ahead);
+            let mut ahead = self.ahead.iter();
+            for (at, record) in (first..).zip(some) {
+                while let Some((_, change)) = changes.next_if(|(from, _)| *from <= at) {
+                    self.shard.apply(change)?;
+                }
+                let Some((tx, stamp)) = record.of(number) else { continue };
+                let Some(ahead) = ahead.next() else { break };
+                self.shard.decide_ahead(tx, ahead, stamp, &mut self.verdict, &mut self.decided.alerts)?;
+                self.tally.add(&self.verdict);
+                self.decided
+                    .add(at, &Decision { transaction: tx, verdict: &self.verdict, config_digest: digest });
             }
-            let Record::Accepted { tx, stamp, worker } = record else { continue };
-            if *worker != number {
-                continue;
-            }
-            self.shard.decide(tx, stamp, &mut self.verdict, &mut decided.alerts)?;
-            decided.alerts_at.resize(decided.alerts.len(), at);
-            self.tally.add(&self.verdict);
-            let decision = Decision { transaction: tx, verdict: &self.verdict, config_digest: digest };
-            sonic_rs::to_writer(&mut decided.lines, &decision)?;
-            decided.lines.push(b'\n');
-            decided.ends.push((at, decided.lines.len()));
         }
         Ok(())
+    }
+}
+
+impl<'b> Record<'b> {
+    /// The transaction, where it is the worker's with this number to decide.
+    fn of(&self, number: usize) -> Option<(&Transaction<'b>, &Stamp)> {
+        match self {
+            Self::Accepted { tx, stamp, worker } if *worker == number => Some((tx, stamp)),
+            _ => None,
+        }
     }
 }
 
@@ -360,6 +368,14 @@ impl Decided {
         self.ends.clear();
         self.alerts.clear();
         self.alerts_at.clear();
+    }
+
+    /// Adds the decision on the transaction at a position, whose alerts are there already.
+    fn add(&mut self, at: usize, decision: &Decision<'_>) {
+        self.alerts_at.resize(self.alerts.len(), at);
+        decision.write(&mut self.lines);
+        self.lines.push(b'\n');
+        self.ends.push((at, self.lines.len()));
     }
 }
 
@@ -402,11 +418,6 @@ impl Finished {
             _ => merged_rows(self.shards.iter().map(|shard| shard.rows(view)), view),
         }
     }
-}
-
-fn change(workers: &[Worker], at: usize, record: &MandateRecord) -> Change {
-    let terms = workers.first().and_then(|worker| worker.shard.terms(record));
-    Change { at, mandate_id: record.mandate_id().to_owned(), terms }
 }
 
 /// What a thread gave, or its panic passed on.

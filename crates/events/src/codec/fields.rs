@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::json::{Scanner, Value};
-use crate::decimal::Decimal;
+use crate::decimal::{self, Decimal};
 use crate::reject::{Fault, RejectCode};
 use crate::{Amount, Currency, Timestamp};
 
@@ -44,14 +44,14 @@ impl<'a> Field<'a> {
         Fault::new(RejectCode::MissingField, Some(self.name), message)
     }
 
-    /// Itself where the field is given.
-    fn given(self) -> Option<Self> {
-        (!self.value.is_missing()).then_some(self)
+    fn require(&self) -> Result<()> {
+        if self.value.is_missing() { Err(self.missing()) } else { Ok(()) }
     }
 
-    /// Itself, or the fault that it is not given.
-    fn required(self) -> Result<Self> {
-        self.given().ok_or_else(|| self.missing())
+    /// What `read` makes of the field where it is given.
+    #[inline(always)]
+    fn optional<T>(&self, read: impl FnOnce(&Self) -> Result<T>) -> Result<Option<T>> {
+        if self.value.is_missing() { Ok(None) } else { read(self).map(Some) }
     }
 
     fn text(&self) -> Option<Cow<'a, str>> {
@@ -71,12 +71,13 @@ impl<'a> Field<'a> {
         })
     }
 
-    pub(super) fn id(self) -> Result<Cow<'a, str>> {
-        self.required()?.present_id()
+    pub(super) fn id(&self) -> Result<Cow<'a, str>> {
+        self.require()?;
+        self.present_id()
     }
 
-    pub(super) fn optional_id(self) -> Result<Option<Cow<'a, str>>> {
-        self.given().map(|field| field.present_id()).transpose()
+    pub(super) fn optional_id(&self) -> Result<Option<Cow<'a, str>>> {
+        self.optional(Self::present_id)
     }
 
     fn present_text(&self, bytes_max: usize) -> Result<Cow<'a, str>> {
@@ -85,25 +86,28 @@ impl<'a> Field<'a> {
         })
     }
 
-    pub(super) fn required_text(self, bytes_max: usize) -> Result<Cow<'a, str>> {
-        self.required()?.present_text(bytes_max)
+    pub(super) fn required_text(&self, bytes_max: usize) -> Result<Cow<'a, str>> {
+        self.require()?;
+        self.present_text(bytes_max)
     }
 
-    pub(super) fn optional_text(self, bytes_max: usize) -> Result<Option<Cow<'a, str>>> {
-        self.given().map(|field| field.present_text(bytes_max)).transpose()
+    pub(super) fn optional_text(&self, bytes_max: usize) -> Result<Option<Cow<'a, str>>> {
+        self.optional(|field| field.present_text(bytes_max))
     }
 
     /// A list of texts, in the order given.
-    pub(super) fn optional_texts(self, bytes_max: usize) -> Result<Option<Vec<String>>> {
-        let Some(field) = self.given() else { return Ok(None) };
+    pub(super) fn optional_texts(&self, bytes_max: usize) -> Result<Option<Vec<String>>> {
+        if self.value.is_missing() {
+            return Ok(None);
+        }
         let wrong = |field: &Self| {
             field.fault(RejectCode::InvalidField, format_args!("a list of strings of 1 to {bytes_max} bytes"))
         };
-        let Value::Array(raw, _) = field.value else { return Err(wrong(&field)) };
+        let Value::Array(raw, _) = self.value else { return Err(wrong(self)) };
         let mut texts = Vec::new();
         let mut odd = None;
         let scanned = Scanner::new(raw).elements(0, |scanner| {
-            let element = Field::new(field.name, scanner.value(1)?);
+            let element = Field::new(self.name, scanner.value(1)?);
             match element.short_text(bytes_max) {
                 Some(text) => texts.push(text.into_owned()),
                 None => odd = odd.or(Some(element)),
@@ -112,7 +116,7 @@ impl<'a> Field<'a> {
         });
         match (scanned, odd) {
             (Ok(()), None) => Ok(Some(texts)),
-            (_, odd) => Err(wrong(&odd.unwrap_or(field))),
+            (_, odd) => Err(wrong(odd.as_ref().unwrap_or(self))),
         }
     }
 
@@ -132,7 +136,7 @@ impl<'a> Field<'a> {
     }
 
     /// An amount of a payment: above zero and below 10^15.
-    pub(super) fn amount(self) -> Result<Amount> {
+    pub(super) fn amount(&self) -> Result<Amount> {
         let amount = self.decimal_text().and_then(|text| Amount::parse(&text).ok());
         amount.filter(|amount| *amount > Amount::ZERO).ok_or_else(|| {
             let expected = "a decimal above 0, below 10^15, with at most 8 decimals, as a string or a number";
@@ -141,7 +145,7 @@ impl<'a> Field<'a> {
     }
 
     /// An amount of a payment in minor units of `currency`.
-    pub(super) fn amount_minor(self, currency: Option<Currency>) -> Result<Amount> {
+    pub(super) fn amount_minor(&self, currency: Option<Currency>) -> Result<Amount> {
         // Until the currency is judged, only the number itself can be at fault.
         let minor_unit = currency.map_or(Some(0), Currency::minor_unit);
         let Some(minor_unit) = minor_unit else {
@@ -161,36 +165,42 @@ impl<'a> Field<'a> {
     }
 
     /// A limit of a mandate: zero or more, below 10^15.
-    pub(super) fn optional_limit(self) -> Result<Option<Amount>> {
-        let Some(field) = self.given() else { return Ok(None) };
-        let amount = field.decimal_text().and_then(|text| Amount::parse(&text).ok());
+    pub(super) fn optional_limit(&self) -> Result<Option<Amount>> {
+        if self.value.is_missing() {
+            return Ok(None);
+        }
+        let amount = self.decimal_text().and_then(|text| Amount::parse(&text).ok());
         amount.filter(|amount| *amount >= Amount::ZERO).map(Some).ok_or_else(|| {
             let expected =
                 "a decimal of 0 or more, below 10^15, with at most 8 decimals, as a string or a number";
-            field.fault(RejectCode::InvalidAmount, expected)
+            self.fault(RejectCode::InvalidAmount, expected)
         })
     }
 
     /// A rate: zero or more, rounded half-even to 1e-8.
-    pub(super) fn optional_rate(self) -> Result<Option<Amount>> {
-        let Some(field) = self.given() else { return Ok(None) };
-        let rate = field.number_text().and_then(|text| Amount::parse_rounded(text).ok());
+    pub(super) fn optional_rate(&self) -> Result<Option<Amount>> {
+        if self.value.is_missing() {
+            return Ok(None);
+        }
+        let rate = self.number_text().and_then(|text| Amount::parse_rounded(text).ok());
         rate.filter(|rate| *rate >= Amount::ZERO)
             .map(Some)
-            .ok_or_else(|| field.fault(RejectCode::InvalidField, "a number of 0 or more, below 10^15"))
+            .ok_or_else(|| self.fault(RejectCode::InvalidField, "a number of 0 or more, below 10^15"))
     }
 
     /// A whole number of 0 or more.
-    pub(super) fn optional_count(self) -> Result<Option<u64>> {
-        let Some(field) = self.given() else { return Ok(None) };
-        let count = field.number_text().and_then(|text| Decimal::parse(text).ok()?.exact(0).ok());
+    pub(super) fn optional_count(&self) -> Result<Option<u64>> {
+        if self.value.is_missing() {
+            return Ok(None);
+        }
+        let count = self.number_text().and_then(|text| decimal::exact(text, 0).ok());
         count
             .and_then(|count| u64::try_from(count).ok())
             .map(Some)
-            .ok_or_else(|| field.fault(RejectCode::InvalidField, "a whole number of 0 or more"))
+            .ok_or_else(|| self.fault(RejectCode::InvalidField, "a whole number of 0 or more"))
     }
 
-    pub(super) fn flag(self) -> Result<bool> {
+    pub(super) fn flag(&self) -> Result<bool> {
         match self.value {
             Value::Absent | Value::Null => Ok(false),
             Value::Bool(flag) => Ok(flag),
@@ -199,19 +209,23 @@ impl<'a> Field<'a> {
     }
 
     /// One of a few names; `None` where the field is not given.
-    pub(super) fn optional_name<T: Copy>(self, names: &[(&str, T)], expected: &str) -> Result<Option<T>> {
-        let Some(field) = self.given() else { return Ok(None) };
-        let text = field.text();
+    pub(super) fn optional_name<T: Copy>(&self, names: &[(&str, T)], expected: &str) -> Result<Option<T>> {
+        if self.value.is_missing() {
+            return Ok(None);
+        }
+        let text = self.text();
         let found = names.iter().find(|(name, _)| text.as_deref() == Some(*name));
-        found.map(|&(_, value)| Some(value)).ok_or_else(|| field.fault(RejectCode::InvalidField, expected))
+        found.map(|&(_, value)| Some(value)).ok_or_else(|| self.fault(RejectCode::InvalidField, expected))
     }
 
-    pub(super) fn currency(self, base: Currency) -> Result<Currency> {
-        let Some(field) = self.given() else { return Ok(base) };
-        match field.text() {
-            Some(text) if text == base.as_str() => Ok(base),
+    pub(super) fn currency(&self, base: Currency) -> Result<Currency> {
+        if self.value.is_missing() {
+            return Ok(base);
+        }
+        match self.text() {
+            Some(text) if text.as_bytes() == base.0 => Ok(base),
             text => text.and_then(|text| Currency::parse(&text)).ok_or_else(|| {
-                field.fault(
+                self.fault(
                     RejectCode::InvalidCurrency,
                     "an ISO 4217 code of three upper-case letters such as USD",
                 )
@@ -219,18 +233,20 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) fn country(self) -> Result<Option<[u8; 2]>> {
-        let Some(field) = self.given() else { return Ok(None) };
-        let country = field.text().and_then(|text| crate::money::parse_country(&text));
+    pub(super) fn country(&self) -> Result<Option<[u8; 2]>> {
+        if self.value.is_missing() {
+            return Ok(None);
+        }
+        let country = self.text().and_then(|text| crate::money::parse_country(&text));
         country.map(Some).ok_or_else(|| {
-            field.fault(RejectCode::InvalidCountry, "an ISO 3166 code of two upper-case letters such as US")
+            self.fault(RejectCode::InvalidCountry, "an ISO 3166 code of two upper-case letters such as US")
         })
     }
 
     /// An angle in units of 1e-7 degree, at most `degrees_max` either way.
-    pub(super) fn angle_e7(self, degrees_max: i32) -> Result<i32> {
+    pub(super) fn angle_e7(&self, degrees_max: i32) -> Result<i32> {
         let max = degrees_max * 10_000_000;
-        let rounded = self.number_text().and_then(|text| Decimal::parse(text).ok()?.rounded(7).ok());
+        let rounded = self.number_text().and_then(|text| decimal::rounded(text, 7).ok());
         rounded
             .and_then(|(angle, exact)| Some((i32::try_from(angle).ok()?, exact)))
             // At the very end of the range rounding could hide that the value lies beyond it.
@@ -257,21 +273,36 @@ impl<'a> Field<'a> {
         })
     }
 
-    pub(super) fn time(self) -> Result<Timestamp> {
-        self.required()?.present_time()
+    pub(super) fn time(&self) -> Result<Timestamp> {
+        self.require()?;
+        self.present_time()
     }
 
-    pub(super) fn optional_time(self) -> Result<Option<Timestamp>> {
-        self.given().map(|field| field.present_time()).transpose()
+    pub(super) fn optional_time(&self) -> Result<Option<Timestamp>> {
+        self.optional(Self::present_time)
     }
 }
 
 fn has_control(text: &str) -> bool {
-    if text.is_ascii() {
-        text.bytes().any(|byte| byte.is_ascii_control())
-    } else {
-        text.chars().any(char::is_control)
+    !is_printable_ascii(text.as_bytes()) && text.chars().any(char::is_control)
+}
+
+/// Looks at whole pieces, of which the last overlaps the one before it: ids are short.
+fn is_printable_ascii(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk::<16>() {
+        let (pieces, _) = bytes.as_chunks::<16>();
+        return pieces.iter().all(piece_is_printable) && piece_is_printable(last);
     }
+    match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => piece_is_printable(first) & piece_is_printable(last),
+        _ => bytes.iter().all(|byte| (b' '..=b'~').contains(byte)),
+    }
+}
+
+/// Written without a way out of the loop, so that it becomes a handful of vector instructions.
+#[inline(always)]
+fn piece_is_printable<const N: usize>(piece: &[u8; N]) -> bool {
+    piece.iter().fold(true, |all, byte| all & (b' '..=b'~').contains(byte))
 }
 
 /// Prints what was found instead of what was expected; [`Fault::new`] masks and shortens it.

@@ -104,8 +104,23 @@ impl<'a> Scanner<'a> {
 
     /// Reads one value; `depth` containers are open around it.
     pub(super) fn value(&mut self, depth: usize) -> Result<Value<'a>> {
+        let mut value = Value::Absent;
+        self.value_into(depth, &mut value)?;
+        Ok(value)
+    }
+
+    /// Reads one value to where it is kept. Most are strings, which are not worth a call or a copy.
+    #[inline(always)]
+    pub(super) fn value_into(&mut self, depth: usize, place: &mut Value<'a>) -> Result<()> {
         match self.next_token() {
-            Some(b'"') => self.string().map(Value::String),
+            Some(b'"') => *place = Value::String(self.string()?),
+            token => *place = self.other_value(token, depth)?,
+        }
+        Ok(())
+    }
+
+    fn other_value(&mut self, token: Option<u8>, depth: usize) -> Result<Value<'a>> {
+        match token {
             Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
             Some(b'{') => self.object(depth).map(Value::Object),
             Some(b'[') => self.array(depth),
@@ -215,24 +230,35 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<Text<'a>> {
         self.at += 1;
         let start = self.at;
-        let mut escaped = false;
+        self.skip_plain();
+        if self.eat(b'"') {
+            return Ok(Text { raw: self.text.get(start..self.at - 1).unwrap_or_default(), escaped: false });
+        }
+        self.string_with_escapes(start)
+    }
+
+    /// Reads on where the plain beginning of a string ends.
+    #[cold]
+    fn string_with_escapes(&mut self, start: usize) -> Result<Text<'a>> {
         loop {
-            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            self.at += plain_prefix(rest);
             match self.peek() {
                 Some(b'"') => {
                     let raw = self.since(start);
                     self.at += 1;
-                    return Ok(Text { raw, escaped });
+                    return Ok(Text { raw, escaped: true });
                 }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                Some(b'\\') => self.escape()?,
                 Some(_) => return self.fail("a control character in a string must be escaped"),
                 None => return self.fail("the text ends inside a string"),
             }
+            self.skip_plain();
         }
+    }
+
+    /// Skips to the first quote, backslash or control character.
+    #[inline(always)]
+    fn skip_plain(&mut self) {
+        self.at += plain_prefix(self.text.as_bytes().get(self.at..).unwrap_or_default());
     }
 
     fn escape(&mut self) -> Result<()> {
@@ -303,25 +329,27 @@ const LANES: u64 = u64::from_le_bytes([1; 8]);
 /// Bytes before the first quote, backslash or control character, looked at eight at a time.
 #[inline(always)]
 fn plain_prefix(bytes: &[u8]) -> usize {
-    let mut length = 0;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
         let stops = stops(u64::from_le_bytes(*word));
         if stops != 0 {
-            return length + (stops.trailing_zeros() / 8) as usize;
+            return bytes.len() - rest.len() + (stops.trailing_zeros() / 8) as usize;
         }
-        length += 8;
+        rest = after;
     }
-    length + rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len())
+    let ends = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < 0x20;
+    bytes.len() - rest.len() + rest.iter().position(ends).unwrap_or(rest.len())
 }
 
 /// Sets the top bit of each byte at which a plain part of a string ends. A borrow can set bits beyond
 /// the first such byte, never before it, and only the first is asked for.
+#[inline(always)]
 fn stops(word: u64) -> u64 {
     let below = |word: u64, limit: u8| word.wrapping_sub(LANES * u64::from(limit)) & !word;
-    let quote = below(word ^ (LANES * u64::from(b'"')), 1);
+    // Flipping the second bit puts the quote right behind the control characters.
+    let quote_or_control = below(word ^ (LANES * 2), 0x21);
     let backslash = below(word ^ (LANES * u64::from(b'\\')), 1);
-    (quote | backslash | below(word, 0x20)) & (LANES << 7)
+    (quote_or_control | backslash) & (LANES << 7)
 }
 
 /// The first four bytes as hexadecimal digits.

@@ -62,14 +62,14 @@ fn read_members<'a>(record: &'a [u8], slots: &mut impl Slots<'a>) -> Result<(), 
     let mut repeated = None;
     let members = scanner.members(0, |scanner, key| {
         let key = key.unescaped();
-        let value = scanner.value(1)?;
         match slots.slot(&key) {
-            Some(slot @ Value::Absent) => *slot = value,
+            Some(slot @ Value::Absent) => scanner.value_into(1, slot)?,
             Some(_) => {
+                scanner.value(1)?;
                 repeated.get_or_insert(key);
             }
             None => {
-                slots.attribute(&key, value);
+                slots.attribute(&key, scanner.value(1)?);
                 keys.push(key);
             }
         }

@@ -150,7 +150,7 @@ impl<'a> Oracle<'a> {
     ///
     /// # Errors
     /// When DataFusion fails.
-    pub fn mandates<'m>(&mut self, newest: impl IntoIterator<Item = &'m Mandate>) -> Result<(), OracleError> {
+    pub fn mandates(&mut self, newest: impl IntoIterator<Item = Mandate>) -> Result<(), OracleError> {
         let batch = tables::mandates(newest).map_err(|error| failed("mandates", error.into()))?;
         self.has_mandates = true;
         self.computed.clear();

@@ -91,7 +91,7 @@ impl TransactionColumns {
 }
 
 /// The table `mandates`: what the views need of them.
-pub(super) fn mandates<'m>(newest: impl IntoIterator<Item = &'m Mandate>) -> Result<RecordBatch, ArrowError> {
+pub(super) fn mandates(newest: impl IntoIterator<Item = Mandate>) -> Result<RecordBatch, ArrowError> {
     let [mut mandate_id, mut agent_id, mut user_id] = [(); 3].map(|()| StringBuilder::new());
     let [mut scope_merchant, mut period, mut currency] = [(); 3].map(|()| StringBuilder::new());
     let [mut valid_from, mut valid_to] = [(); 2].map(|()| Int64Builder::new());

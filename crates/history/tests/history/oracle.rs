@@ -78,7 +78,7 @@ fn the_reference_set_gives_the_views_of_the_specification() {
     for made in &transactions {
         oracle.push(made, false).unwrap();
     }
-    oracle.mandates(&mandates).unwrap();
+    oracle.mandates(mandates.iter().cloned()).unwrap();
     let mut lines = |view: &str| printed(view, &oracle.rows(view).unwrap());
     assert_eq!(
         lines("burst"),
@@ -124,7 +124,7 @@ fn random_streams_agree_with_plain_loops() {
         for (made, late) in &stream.transactions {
             oracle.push(made, *late).unwrap();
         }
-        oracle.mandates(&stream.mandates).unwrap();
+        oracle.mandates(stream.mandates.iter().cloned()).unwrap();
         // Not in their order: what a view reads is computed for it.
         for view in VIEWS.iter().rev() {
             let rows = oracle.rows(view.name).unwrap();

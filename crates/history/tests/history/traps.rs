@@ -80,7 +80,7 @@ fn sums_of_the_greatest_amounts_are_exact() {
         made.amount = greatest;
         oracle.push(&made, false).unwrap();
     }
-    oracle.mandates([&capped]).unwrap();
+    oracle.mandates([capped]).unwrap();
     let rows = oracle.rows("replay").unwrap();
     assert_eq!(rows[0][5], Value::Decimal(Amount(greatest.0 * 1_000)));
     assert_eq!(rows[0][6], Value::Decimal(Amount(greatest.0 * 1_000 - 1)));
