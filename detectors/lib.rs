@@ -242,6 +242,13 @@ pub trait Detector {
     ) {
     }
 
+    /// Reads the parts of a state that the next payment will read, so that they are near by then. What
+    /// it gives stands for nothing.
+    #[inline]
+    fn touch(_state: &Self::Agent) -> i64 {
+        0
+    }
+
     /// The row of the detector's view for an agent, if it has one: where the view has a row per agent.
     fn agent_row(
         _params: &Self::Params,
@@ -372,6 +379,15 @@ macro_rules! table {
             weight: <$detector>::WEIGHT,
             views: <$detector>::VIEWS,
         },)*];
+
+        impl AgentStates {
+            /// Reads what the next payment will read; what it gives stands for nothing.
+            #[inline]
+            #[must_use]
+            pub fn touch(&self) -> i64 {
+                0 $(^ <$detector>::touch(&self.$field))*
+            }
+        }
 
         /// Episode windows in microseconds, in the order of [`TABLE`].
         #[must_use]

@@ -47,12 +47,10 @@ pub struct Payment<'a> {
 
 impl<'a> Payment<'a> {
     /// Puts the presented mandate, where it is known, to the payment.
-    #[must_use]
-    pub fn under(mut self, mandate: Option<&'a Terms>) -> Self {
+    pub fn put_under(&mut self, mandate: Option<&'a Terms>) {
         self.mandate = mandate;
         self.held = mandate.filter(|terms| terms.held_by(&self.tx.agent_id, &self.tx.user_id));
         self.usable = self.held.filter(|terms| terms.usable_at(self.time_us));
-        self
     }
 
     /// Whether this payment is inside a mandate that binds it: usable, and with a merchant scope, a

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use smallvec::SmallVec;
 use weir_events::{Amount, CapPeriod, Currency, Mandate, MandateStatus, Timestamp};
 
 use crate::hash::name_hash;
@@ -50,6 +51,7 @@ pub struct Terms {
     pub currency: Currency,
     /// What the cap is counted over.
     pub period: CapPeriod,
+    /// Whether the scope names one merchant.
     scoped: bool,
     /// Merchants listed beside the scope's; `None`: no list.
     listed_merchants: Option<u32>,
@@ -63,14 +65,9 @@ pub struct Terms {
     /// First and last instant of validity; the ends of time where the mandate names none.
     valid_us: (i64, i64),
     updated_us: Option<i64>,
-    /// Hash of `scope_merchant` as it stands.
-    pub scope_merchant: Option<u64>,
-    /// Hashes of the normalized allowed merchants, sorted; `None`: any merchant.
-    allowed_merchants: Option<Box<[u64]>>,
-    /// Hashes of the configured categories of the allowed merchants, sorted.
-    allowed_configured: Box<[u64]>,
-    /// Hashes of the allowed categories in lower case, sorted; `None`: any.
-    allowed_categories: Option<Box<[u64]>>,
+    /// What is allowed: merchants by their normalized names, categories in lower case, and the configured
+    /// categories of those merchants.
+    allowed: Lists,
     /// Mandate, agent and user id, the scope's merchant, the listed ones, the listed categories.
     texts: Texts,
 }
@@ -93,7 +90,6 @@ impl Terms {
         let lower = |list: &Vec<String>| -> Vec<String> {
             list.iter().map(|name| lowered(name).to_string()).collect()
         };
-        let restricted = scope_merchant.is_some() || allowed_merchants.is_some();
         Self {
             status: mandate.status,
             currency: mandate.currency,
@@ -110,10 +106,11 @@ impl Terms {
                 mandate.valid_to.map_or(i64::MAX, |to| to.0),
             ),
             updated_us: mandate.updated_at.map(|time| time.0),
-            scope_merchant: scope_merchant.as_ref().map(|merchant| name_hash(merchant.as_bytes())),
-            allowed_merchants: restricted.then(|| hashes(&names)),
-            allowed_configured: hashes(names.iter().filter_map(|name| categories.of_normalized(name))),
-            allowed_categories: allowed_categories.as_ref().map(|list| hashes(lower(list))),
+            allowed: Lists::new([
+                hashes(&names),
+                hashes(names.iter().filter_map(|name| categories.of_normalized(name))),
+                hashes(allowed_categories.as_ref().map(lower).unwrap_or_default()),
+            ]),
             texts: Texts::new(texts.map(String::as_str)),
         }
     }
@@ -209,6 +206,12 @@ impl Terms {
         self.scoped.then(|| self.texts.get(MERCHANTS))
     }
 
+    /// Hash of the scope's merchant as sent.
+    #[must_use]
+    pub fn scope_merchant(&self) -> Option<u64> {
+        self.scope_text().map(|merchant| name_hash(merchant.as_bytes()))
+    }
+
     /// The merchants allowed, as sent, the scope's first.
     pub fn merchants(&self) -> impl Iterator<Item = &str> {
         self.texts.range(MERCHANTS, self.merchants_len())
@@ -244,32 +247,60 @@ impl Terms {
     /// Whether it has a merchant scope, a category list or a cap.
     #[must_use]
     pub fn binds(&self) -> bool {
-        self.allowed_merchants.is_some() || self.allowed_categories.is_some() || self.max_amount().is_some()
+        self.restricts_merchants() || self.listed_categories.is_some() || self.max_amount().is_some()
     }
 
     /// Whether merchants are restricted.
     #[must_use]
     pub fn restricts_merchants(&self) -> bool {
-        self.allowed_merchants.is_some()
+        self.scoped || self.listed_merchants.is_some()
     }
 
     /// Whether the merchant with this hash of its normalized name is allowed.
     #[must_use]
     pub fn allows_merchant(&self, normalized: u64) -> bool {
-        contains(self.allowed_merchants.as_deref(), normalized)
+        !self.restricts_merchants() || self.allowed.has(ALLOWED_MERCHANTS, normalized)
     }
 
     /// Whether an allowed merchant has the configured category with this hash.
     #[must_use]
     pub fn allows_configured(&self, category: u64) -> bool {
-        contains(Some(&self.allowed_configured), category)
+        self.allowed.has(ALLOWED_CONFIGURED, category)
     }
 
     /// Whether the merchant category with this hash in lower case is allowed; 0, for none, is not
     /// where a list is given.
     #[must_use]
     pub fn allows_category(&self, lowered: u64) -> bool {
-        contains(self.allowed_categories.as_deref(), lowered)
+        self.listed_categories.is_none() || self.allowed.has(ALLOWED_CATEGORIES, lowered)
+    }
+}
+
+/// Three sorted lists of hashes in one piece.
+#[derive(Debug, Clone, PartialEq)]
+struct Lists {
+    hashes: Box<[u64]>,
+    /// Where each list ends.
+    ends: [u32; 3],
+}
+
+const ALLOWED_MERCHANTS: usize = 0;
+const ALLOWED_CONFIGURED: usize = 1;
+const ALLOWED_CATEGORIES: usize = 2;
+
+impl Lists {
+    fn new(lists: [Vec<u64>; 3]) -> Self {
+        let mut end = 0;
+        let ends = lists.each_ref().map(|list| {
+            end += list.len();
+            u32::try_from(end).unwrap_or(u32::MAX)
+        });
+        Self { hashes: lists.concat().into(), ends }
+    }
+
+    fn has(&self, list: usize, hash: u64) -> bool {
+        let place = place(&self.ends, list);
+        self.hashes.get(place).is_some_and(|hashes| hashes.binary_search(&hash).is_ok())
     }
 }
 
@@ -277,33 +308,34 @@ impl Terms {
 #[derive(Debug, Clone, PartialEq)]
 struct Texts {
     text: Box<str>,
-    /// Where each ends.
-    ends: Box<[u32]>,
+    /// Where each ends; most mandates name few.
+    ends: SmallVec<[u32; 6]>,
+}
+
+/// Where the part at `at` lies, given where each ends.
+fn place(ends: &[u32], at: usize) -> Range<usize> {
+    let end = |at: usize| ends.get(at).map_or(0, |&end| end as usize);
+    at.checked_sub(1).map_or(0, end)..end(at)
 }
 
 impl Texts {
     fn new<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
-        let (mut text, mut ends) = (String::new(), Vec::new());
+        let (mut text, mut ends) = (String::new(), SmallVec::new());
         for one in texts {
             text.push_str(one);
             // A mandate's record is far below 4 GiB.
             ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
         }
-        Self { text: text.into(), ends: ends.into() }
-    }
-
-    fn place(&self, at: usize) -> Range<usize> {
-        let end = |at: usize| self.ends.get(at).map_or(0, |&end| end as usize);
-        at.checked_sub(1).map_or(0, end)..end(at)
+        Self { text: text.into(), ends }
     }
 
     fn get(&self, at: usize) -> &str {
-        self.text.get(self.place(at)).unwrap_or_default()
+        self.text.get(place(&self.ends, at)).unwrap_or_default()
     }
 
     /// Whether the text at `at` is `other`, without a look at the boundaries of characters.
     fn is(&self, at: usize, other: &str) -> bool {
-        self.text.as_bytes().get(self.place(at)) == Some(other.as_bytes())
+        self.text.as_bytes().get(place(&self.ends, at)) == Some(other.as_bytes())
     }
 
     fn range(&self, first: usize, count: usize) -> impl Iterator<Item = &str> {
@@ -312,15 +344,11 @@ impl Texts {
 }
 
 /// Hashes of names, sorted.
-fn hashes(names: impl IntoIterator<Item = impl AsRef<str>>) -> Box<[u64]> {
+fn hashes(names: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<u64> {
     let mut hashes: Vec<u64> = names.into_iter().map(|name| name_hash(name.as_ref().as_bytes())).collect();
     hashes.sort_unstable();
     hashes.dedup();
-    hashes.into_boxed_slice()
-}
-
-fn contains(list: Option<&[u64]>, hash: u64) -> bool {
-    list.is_none_or(|hashes| hashes.binary_search(&hash).is_ok())
+    hashes
 }
 
 #[cfg(test)]

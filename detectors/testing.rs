@@ -298,8 +298,8 @@ impl<D: Detector> Rig<D> {
             usable: None,
             omitted: self.mandates.values().find(usable),
             at: None,
-        }
-        .under(pay.mandate.and_then(|mandate| self.mandates.get(mandate)));
+        };
+        payment.put_under(pay.mandate.and_then(|mandate| self.mandates.get(mandate)));
         if !late {
             payment.at = Some(take_in(&payment, payments, user_payments));
         }

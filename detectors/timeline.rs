@@ -14,6 +14,10 @@ pub trait Timed {
     fn time_us(&self) -> i64;
 }
 
+/// Room that a ring begins with; left alone it would begin with twice as much, and most agents never have
+/// more than this in a window.
+const ROOM_AT_FIRST: usize = 2;
+
 /// Items looked at one by one before a binary search.
 const STEPS_BACK: usize = 8;
 
@@ -24,13 +28,13 @@ const STEPS_BACK: usize = 8;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timeline<T> {
     ring: VecDeque<T>,
-    /// Greatest time that has left the ring.
-    before_us: Option<i64>,
+    /// Greatest time that has left the ring; the beginning of time where nothing has.
+    before_us: i64,
 }
 
 impl<T> Default for Timeline<T> {
     fn default() -> Self {
-        Self { ring: VecDeque::new(), before_us: None }
+        Self { ring: VecDeque::new(), before_us: i64::MIN }
     }
 }
 
@@ -38,6 +42,9 @@ impl<T: Timed + Clone> Timeline<T> {
     /// Puts `item` where it belongs, from the tail, and returns its position.
     pub fn insert(&mut self, item: T) -> usize {
         let time_us = item.time_us();
+        if self.ring.capacity() == 0 {
+            self.ring.reserve_exact(ROOM_AT_FIRST);
+        }
         if self.is_newest(time_us) {
             self.ring.push_back(item);
             return self.ring.len() - 1;
@@ -65,7 +72,7 @@ impl<T: Timed + Clone> Timeline<T> {
 
     fn drop_first(&mut self) {
         if let Some(first) = self.ring.pop_front() {
-            self.before_us = self.before_us.max(Some(first.time_us()));
+            self.before_us = self.before_us.max(first.time_us());
         }
     }
 
@@ -138,10 +145,11 @@ impl<T: Timed + Clone> Timeline<T> {
         self.ring.back().is_none_or(|last| last.time_us() <= time_us)
     }
 
-    /// Time of the newest item; 0 without one.
+    /// Reads both ends, which the next payment will read; what it gives stands for nothing.
     #[must_use]
-    pub fn newest_us(&self) -> i64 {
-        self.ring.back().map_or(0, Timed::time_us)
+    pub fn touch(&self) -> i64 {
+        let time_of = |item: Option<&T>| item.map_or(0, Timed::time_us);
+        time_of(self.ring.back()) ^ time_of(self.ring.front())
     }
 
     /// Time of the item at `at`.
@@ -155,7 +163,7 @@ impl<T: Timed + Clone> Timeline<T> {
     pub fn time_before(&self, at: usize) -> Option<i64> {
         match at.checked_sub(1) {
             Some(previous) => self.time_at(previous),
-            None => self.before_us,
+            None => (self.before_us != i64::MIN).then_some(self.before_us),
         }
     }
 }

@@ -357,6 +357,11 @@ impl Detector for Burst {
         }
     }
 
+    #[inline]
+    fn touch(state: &State) -> i64 {
+        state.bursts.as_ref().map_or(0, |bursts| bursts.start_us ^ i64::from(bursts.learned))
+    }
+
     fn agent_row(_: &Params, state: &State, agent_id: &str, user_id: &str) -> Option<Row> {
         state.row(agent_id, user_id)
     }

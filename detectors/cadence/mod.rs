@@ -318,6 +318,11 @@ impl Detector for Cadence {
         ))
     }
 
+    #[inline]
+    fn touch(state: &State) -> i64 {
+        state.latest_us.last().copied().unwrap_or_default() ^ state.last_us
+    }
+
     fn agent_row(params: &Params, state: &State, agent_id: &str, user_id: &str) -> Option<Row> {
         state.row(params, agent_id, user_id)
     }

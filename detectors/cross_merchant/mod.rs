@@ -350,6 +350,13 @@ impl Detector for CrossMerchant {
         state.usual.note_breadth(payment.time_us, u32::try_from(breadth).unwrap_or(u32::MAX));
     }
 
+    #[inline]
+    fn touch(state: &State) -> i64 {
+        let time_of = |used: &[(u64, i64)]| used.first().map_or(0, |&(_, time_us)| time_us);
+        let used = time_of(&state.categories.used) ^ time_of(&state.groups.used);
+        used ^ time_of(&state.usual.groups) ^ state.usual.rising.first().map_or(0, |&(time_us, _)| time_us)
+    }
+
     fn agent_row(params: &Params, state: &State, agent_id: &str, user_id: &str) -> Option<Row> {
         state.row(params, agent_id, user_id)
     }

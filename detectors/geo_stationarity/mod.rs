@@ -310,6 +310,13 @@ impl Detector for GeoStationarity {
         ))
     }
 
+    #[inline]
+    fn touch(state: &State) -> i64 {
+        let Some(located) = &state.located else { return 0 };
+        let waiting = located.learned.waiting.first().map_or(0, |&(time_us, _)| time_us);
+        waiting ^ located.lat.sum ^ located.lng.sum ^ i64::from(located.home.is_some())
+    }
+
     fn agent_row(params: &Params, state: &State, agent_id: &str, user_id: &str) -> Option<Row> {
         state.row(params, agent_id, user_id)
     }

@@ -118,6 +118,14 @@ impl Reserved {
 }
 
 impl Ledger {
+    /// Reads what the next payment will read; what it gives stands for nothing.
+    #[inline]
+    #[must_use]
+    pub fn touch(&self) -> i64 {
+        let period = self.periods.first().map_or(0, |reserved| i64::from(reserved.first_day));
+        period ^ i64::from(self.lifetime.per_currency.is_empty())
+    }
+
     fn spent(&self, terms: &Terms, time_us: i64) -> Amount {
         if terms.period == CapPeriod::Lifetime {
             return self.lifetime.in_currency(terms.currency).1;

@@ -54,6 +54,13 @@ pub struct MerchantCounts {
 }
 
 impl MerchantCounts {
+    /// Reads what the next payment will read; what it gives stands for nothing.
+    #[inline]
+    #[must_use]
+    pub fn touch(&self) -> i64 {
+        self.counts.first().map_or(0, |&(_, count)| i64::from(count == self.total))
+    }
+
     fn add(&mut self, merchant: u64, bounds: &Bounds, reached: &mut Reached) {
         self.total += 1;
         match self.counts.binary_search_by_key(&merchant, |&(hash, _)| hash) {

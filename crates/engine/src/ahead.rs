@@ -7,7 +7,6 @@
 
 use std::hint::black_box;
 
-use weir_detectors::Params;
 use weir_detectors::names::Name;
 use weir_events::Transaction;
 
@@ -41,7 +40,7 @@ impl Shard {
         transactions: impl Iterator<Item = &'t Transaction<'t>> + Clone,
         ahead: &mut Vec<Ahead>,
     ) {
-        let Self { keyed, mandates, names, policy } = self;
+        let Self { keyed, mandates, names, .. } = self;
         ahead.clear();
         ahead.extend(transactions.clone().map(|tx| Ahead::hashed(tx, keyed, mandates, names)));
         for known in &mut *ahead {
@@ -49,11 +48,11 @@ impl Shard {
             known.agent = keyed.agents.candidate(known.agent_hash);
             known.mandate = mandates.candidate(known.mandate_hash);
         }
-        for (known, tx) in ahead.iter_mut().zip(transactions) {
+        for (known, tx) in ahead.iter_mut().zip(transactions.clone()) {
             known.confirm(tx, keyed, mandates);
         }
-        for known in &*ahead {
-            black_box(known.touch(keyed, mandates, &policy.config.detectors));
+        for (known, tx) in ahead.iter().zip(transactions) {
+            black_box(known.touch(tx, keyed, mandates));
         }
     }
 }
@@ -94,11 +93,18 @@ impl Ahead {
     }
 
     /// Reads what the turn will read, so that it is near by then; the sum stands for nothing.
-    fn touch(&self, keyed: &Keyed, mandates: &Mandates, params: &Params) -> i64 {
+    fn touch(&self, tx: &Transaction<'_>, keyed: &Keyed, mandates: &Mandates) -> i64 {
         let user = self.user.map_or(0, |at| keyed.users[at].touch());
-        let agent = self.agent.map_or(0, |at| keyed.agents[at].touch(params));
+        let agent = self.agent.map_or(0, |at| keyed.agents[at].touch());
         let ledger = self.ledger.map_or(0, |at| keyed.ledgers[at].touch());
-        let terms = self.mandate.and_then(|at| mandates.terms(at));
-        user ^ agent ^ ledger ^ i64::from(terms.is_some_and(|terms| terms.binds()))
+        let usable = match self.mandate.and_then(|at| mandates.terms(at)) {
+            Some(terms) => {
+                terms.held_by(&tx.agent_id, &tx.user_id)
+                    && terms.allows_merchant(self.merchant.normalized)
+                    && terms.allows_category(self.category.lowered)
+            }
+            None => false,
+        };
+        user ^ agent ^ ledger ^ i64::from(usable)
     }
 }

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use weir_detectors::risk::Measures;
 use weir_detectors::{
-    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Params, Reached, UseStates, UserStates,
-    UserTimeline,
+    AgentStates, AgentTimeline, Bound, Bounds, LedgerStates, Reached, UseStates, UserStates, UserTimeline,
 };
 use weir_events::time::DAY_US;
 use weir_events::{Action, Risk};
@@ -20,7 +19,7 @@ use crate::episodes::Episodes;
 pub(crate) struct User {
     pub(crate) user_id: Box<str>,
     /// Numbers of the user's agents in the shard; an agent's place here is its number within the user.
-    pub(crate) agents: Vec<u32>,
+    pub(crate) agents: SmallVec<[u32; 2]>,
     pub(crate) payments: UserTimeline,
     pub(crate) states: UserStates,
     pub(crate) episodes: Episodes,
@@ -48,35 +47,57 @@ pub(crate) struct Agent {
 }
 
 impl User {
-    /// Reads the parts that a payment reads first.
+    /// Reads what the next payment will read; the sum stands for nothing.
     pub(crate) fn touch(&self) -> i64 {
-        self.payments.newest_us() ^ i64::from(self.episodes.is_empty())
+        self.payments.touch() ^ i64::from(self.episodes.is_empty() ^ self.reached.any())
     }
 }
 
 impl Agent {
-    /// Reads the parts that a payment reads first.
-    pub(crate) fn touch(&self, params: &Params) -> i64 {
-        let AgentStates { burst, cross_merchant, geo_stationarity, .. } = &self.states;
-        let peaks = i64::from(burst.peak() ^ cross_merchant.peak(&params.cross_merchant));
-        let known = peaks ^ i64::from(geo_stationarity.has_moved(&params.geo_stationarity));
-        known ^ self.payments.newest_us() ^ self.actions.latest_us() ^ self.current.as_of_us
+    /// Reads what the next payment will read; the sum stands for nothing.
+    pub(crate) fn touch(&self) -> i64 {
+        let flags = self.episodes.is_empty() ^ self.reached.any() ^ self.uses.is_empty();
+        let times = self.payments.touch() ^ self.actions.touch() ^ self.current.as_of_us;
+        times ^ self.first_seen_us ^ self.states.touch() ^ i64::from(flags)
     }
 }
 
 impl Ledger {
-    /// Reads the parts that a payment reads first.
+    /// Reads what the next payment will read; the sum stands for nothing.
     pub(crate) fn touch(&self) -> i64 {
-        self.uses.iter().fold(0, |sum, usage| sum ^ i64::from(usage.agent))
+        let uses = self.uses.iter();
+        let uses = uses
+            .fold(0, |sum, usage| sum ^ usage.states.scope.touch() ^ i64::from(usage.episodes.is_empty()));
+        uses ^ self.states.replay.touch()
     }
 }
 
 /// What held at the agent's latest transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Current {
     pub(crate) as_of_us: i64,
-    pub(crate) measures: Measures,
-    pub(crate) composite: Risk,
+    /// The measures of the signals and the composite risk. Most agents never have a signal, so nothing
+    /// is kept before the first.
+    found: Option<Box<(Measures, Risk)>>,
+}
+
+impl Current {
+    /// Replaces what held, with nothing where there was no signal.
+    pub(crate) fn set(&mut self, as_of_us: i64, found: Option<(Measures, Risk)>) {
+        self.as_of_us = as_of_us;
+        match (&mut self.found, found) {
+            (Some(before), found) => **before = found.unwrap_or_default(),
+            (empty, found) => *empty = found.map(Box::new),
+        }
+    }
+
+    pub(crate) fn measures(&self) -> Measures {
+        self.found.as_ref().map(|found| found.0).unwrap_or_default()
+    }
+
+    pub(crate) fn composite(&self) -> Risk {
+        self.found.as_ref().map(|found| found.1).unwrap_or_default()
+    }
 }
 
 /// What one user has done under one mandate.
@@ -123,8 +144,9 @@ impl Actions {
         }
     }
 
-    fn latest_us(&self) -> i64 {
-        self.packed.back().map_or(0, |&last| last >> 2)
+    fn touch(&self) -> i64 {
+        let end = |packed: Option<&i64>| packed.copied().unwrap_or_default();
+        end(self.packed.back()) ^ end(self.packed.front())
     }
 
     /// Number of decisions per action, in the order of [`Action::ALL`].

@@ -9,7 +9,7 @@ use weir_events::decision::MandateStanding;
 use weir_events::{Alert, Amount, MandateStatus, Transaction, Verdict};
 
 use crate::ahead::Ahead;
-use crate::entities::{Agent, Current, Ledger, Use, User};
+use crate::entities::{Agent, Ledger, Use, User};
 use crate::episodes::{Raised, Spare};
 use crate::judge::Bench;
 use crate::shard::{BoundReached, Policy};
@@ -22,7 +22,7 @@ pub(crate) struct Keyed {
     pub(crate) agents: Table<Agent>,
     pub(crate) ledgers: Table<Ledger>,
     spare: Spare,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// Numbers of the entities of one transaction.
@@ -294,11 +294,8 @@ impl Held<'_> {
         let agent = &mut *self.agent;
         agent.actions.add(payment.believed_us, verdict.action, &policy.config.bounds, &mut agent.reached);
         if agent.payments_seen == 1 || payment.believed_us >= agent.current.as_of_us {
-            agent.current = Current {
-                as_of_us: payment.believed_us,
-                measures: if verdict.signals.is_empty() { Measures::default() } else { present(measures) },
-                composite: verdict.composite,
-            };
+            let found = (!verdict.signals.is_empty()).then(|| (present(measures), verdict.composite));
+            agent.current.set(payment.believed_us, found);
         }
     }
 }

@@ -43,7 +43,7 @@ impl Shard {
                 let in_base = self.policy.rates.to_base(over, terms.currency);
                 over_amount = over_amount.plus(in_base.unwrap_or_default());
             }
-            violations += terms.scope_merchant.map_or(0, |merchant| usage.states.scope.outside(merchant));
+            violations += terms.scope_merchant().map_or(0, |merchant| usage.states.scope.outside(merchant));
         }
         (over_amount, violations)
     }
@@ -68,7 +68,7 @@ impl Shard {
             lifetime: told(&lifetime, composite, &self.policy),
             current: Current {
                 as_of: Timestamp(current.as_of_us),
-                measures: told(&current.measures, current.composite, &self.policy),
+                measures: told(&current.measures(), current.composite(), &self.policy),
             },
             actions_24h: ActionCounts { allow, challenge, review, block },
             open_episodes,

@@ -1,8 +1,6 @@
 //! When mandates of a recorded stream come into force.
 
-use std::collections::HashMap;
-
-use foldhash::quality::RandomState;
+use std::collections::BTreeMap;
 
 use crate::mandates::MandateChange;
 
@@ -21,7 +19,7 @@ impl Schedule {
     /// From the records of the file, in its order.
     #[must_use]
     pub fn new(changes: Vec<MandateChange>) -> Self {
-        let mut latest_us = HashMap::with_hasher(RandomState::default());
+        let mut latest_us = BTreeMap::new();
         let due_us: Vec<i64> = changes
             .iter()
             .map(|change| {

@@ -158,7 +158,8 @@ impl Shard {
         let mut on = keyed.hold(places);
 
         let terms = number.and_then(|at| mandates.terms(at));
-        let mut payment = policy.payment(tx, ahead, stamp, on.agent.number).under(terms);
+        let mut payment = policy.payment(tx, ahead, stamp, on.agent.number);
+        payment.put_under(terms);
         payment.omitted = if number.is_none() { mandates.usable(tx, ahead.agent_hash) } else { None };
         payment.at = on.take_in(&payment, policy);
         on.close_episodes(payment.believed_us, policy, alerts);

@@ -1,10 +1,8 @@
 //! Rows of the views from incremental state.
 
 use std::cmp::Ordering;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use weir_detectors::scope;
@@ -16,6 +14,7 @@ use weir_events::{Mandate, Transaction};
 use crate::entities::Agent;
 use crate::mandates::MandateChange;
 use crate::shard::Shard;
+use crate::table::seeded;
 
 impl Shard {
     /// Rows of a view that is kept as state, in no particular order. The views with a row per
@@ -123,7 +122,7 @@ impl TransactionViews {
     /// From the records of all mandates, in order.
     #[must_use]
     pub fn new(shard: &Shard, changes: &[MandateChange]) -> Self {
-        let mut newest = Newest::default();
+        let mut newest = Newest { table: HashTable::new(), seed: shard.keyed.seed };
         changes.iter().for_each(|change| newest.take(change));
         Self { newest, categories: shard.policy.categories.clone() }
     }
@@ -163,19 +162,19 @@ impl TransactionViews {
 }
 
 /// The newest terms of mandates by id, without another copy of the id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Newest {
     table: HashTable<Arc<Terms>>,
-    hasher: RandomState,
+    seed: u64,
 }
 
 impl Newest {
     fn take(&mut self, change: &MandateChange) {
-        let Self { table, hasher } = self;
-        let hash = |terms: &Arc<Terms>| hasher.hash_one(terms.mandate_id());
+        let Self { table, seed } = self;
+        let hash = |terms: &Arc<Terms>| seeded(*seed, terms.mandate_id());
         let mandate_id = change.mandate_id();
         let same = |terms: &Arc<Terms>| terms.mandate_id() == mandate_id;
-        match (table.entry(hasher.hash_one(mandate_id), same, hash), change.terms()) {
+        match (table.entry(seeded(*seed, mandate_id), same, hash), change.terms()) {
             (entry, Some(terms)) => drop(entry.insert(Arc::clone(terms))),
             (Entry::Occupied(entry), None) => drop(entry.remove()),
             (Entry::Vacant(_), None) => {}
@@ -183,7 +182,7 @@ impl Newest {
     }
 
     fn get(&self, mandate_id: &str) -> Option<&Arc<Terms>> {
-        self.table.find(self.hasher.hash_one(mandate_id), |terms| terms.is(mandate_id))
+        self.table.find(seeded(self.seed, mandate_id), |terms| terms.is(mandate_id))
     }
 }
 

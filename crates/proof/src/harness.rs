@@ -1,6 +1,6 @@
 //! A stream through codec, intake and shards, one record at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Cursor;
 
 use arrow::ipc::reader::StreamReader;
@@ -9,12 +9,12 @@ use weir_detectors::Bound;
 use weir_detectors::hash::name_hash;
 use weir_detectors::risk::VIEWS;
 use weir_engine::{
-    Admission, BoundReached, Config, Intake, MandateChange, RestoreError, Schedule, Shard, Tables,
+    Admission, Ahead, BoundReached, Config, Intake, MandateChange, RestoreError, Schedule, Shard, Tables,
     TransactionViews, rows_sorted,
 };
 use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::view::{Row, View};
-use weir_events::{Alert, Decision, Mandate, MandateRecord, RejectCode, RiskProfile, Verdict};
+use weir_events::{Alert, Decision, Mandate, MandateRecord, RejectCode, RiskProfile, Transaction, Verdict};
 
 use crate::{Stream, same};
 
@@ -106,6 +106,8 @@ pub struct Weir {
     scope_rows: Vec<Row>,
     window_rows: Vec<Row>,
     verdict: Verdict,
+    /// What was found ahead of the next transactions.
+    ahead: VecDeque<Ahead>,
     /// Mandate records that could not be read.
     pub mandate_rejects: usize,
 }
@@ -159,6 +161,7 @@ impl Weir {
             scope_rows: Vec::new(),
             window_rows: Vec::new(),
             verdict: Verdict::default(),
+            ahead: VecDeque::new(),
             mandate_rejects: 0,
         }
     }
@@ -189,6 +192,16 @@ impl Weir {
         self.shards[0].snapshot(&self.intake).unwrap()
     }
 
+    /// Looks the records up that come next, as a replay does, with a single shard.
+    pub fn look_ahead(&mut self, lines: &[impl AsRef<[u8]>]) {
+        let parsed = lines.iter().map(|line| parse_transaction(line.as_ref(), self.config.base_currency.0));
+        let transactions: Vec<Transaction<'_>> = parsed.filter_map(Result::ok).collect();
+        self.intake.look_ahead(transactions.iter().map(Intake::key));
+        let mut ahead = Vec::new();
+        self.shards[0].look_ahead(transactions.iter(), &mut ahead);
+        self.ahead = ahead.into();
+    }
+
     /// The next record of the stream.
     ///
     /// # Errors
@@ -199,6 +212,7 @@ impl Weir {
             Ok(tx) => tx,
             Err(fault) => return reject(fault.code),
         };
+        let ahead = self.ahead.pop_front();
         let admission = self.intake.admit(&tx, Intake::key(&tx));
         self.put_in_force(self.intake.greatest_us())?;
         let stamp = match admission {
@@ -208,7 +222,11 @@ impl Weir {
         };
         let mut alerts = Vec::new();
         let of_user = usize::try_from(name_hash(tx.user_id.as_bytes()) % self.shards.len() as u64).unwrap();
-        self.shards[of_user].decide(&tx, &stamp, &mut self.verdict, &mut alerts)?;
+        let (shard, verdict) = (&mut self.shards[of_user], &mut self.verdict);
+        match ahead {
+            Some(ahead) => shard.decide_ahead(&tx, &ahead, &stamp, verdict, &mut alerts)?,
+            None => shard.decide(&tx, &stamp, verdict, &mut alerts)?,
+        }
         let (scope_row, window_row) = self.views.rows(&tx);
         self.scope_rows.extend(scope_row);
         self.window_rows.extend(window_row);

@@ -100,6 +100,30 @@ fn any_interleaving_of_mandates_and_transactions_gives_the_same_views() {
 }
 
 #[test]
+fn looking_ahead_changes_nothing() {
+    check("order", 100, |seed| {
+        let stream = Stream::nasty(seed);
+        let (steps, mut weir) = run(&stream, 1, 1);
+        let end = weir.end().unwrap();
+        let mut random = Random::new(seed ^ 0xA4EAD);
+        let mut weir = Weir::new(&stream.config, &stream.mandates, 1, 5).unwrap();
+        let (mut first, mut again) = (0, Vec::new());
+        while first < stream.transactions.len() {
+            let some = first..stream.transactions.len().min(first + 1 + random.below(100));
+            weir.look_ahead(&stream.transactions[some.clone()]);
+            again.extend(
+                stream.transactions[some.clone()].iter().map(|line| weir.step(line.as_bytes()).unwrap()),
+            );
+            first = some.end;
+        }
+        for (at, (left, right)) in steps.iter().zip(&again).enumerate() {
+            same(&format!("looked up ahead: what record {at} led to"), left, right)?;
+        }
+        end.same(&weir.end().unwrap())
+    });
+}
+
+#[test]
 fn any_number_of_shards_gives_the_same_bytes() {
     check("order", 100, |seed| {
         let stream = Stream::nasty(seed);

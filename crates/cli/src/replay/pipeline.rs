@@ -15,7 +15,7 @@ use weir_events::codec::parse_transaction;
 use weir_events::reject::{Fault, Reject};
 use weir_events::view::{Row, View};
 use weir_events::{Alert, Decision, RiskProfile, Transaction, Verdict};
-use weir_history::records::{Block, Records};
+use weir_history::records::{Block, Line, Records};
 
 use super::inputs::{Mandates, rejected};
 use super::merged_rows;
@@ -39,7 +39,7 @@ pub(super) struct Pipeline {
     summary: Summary,
 }
 
-/// One thread's share of the users, and what it has to tell of the current block.
+/// One thread's share of the users, and what it has to tell of the current part.
 #[derive(Debug)]
 struct Worker {
     shard: Shard,
@@ -49,10 +49,12 @@ struct Worker {
     decided: Decided,
 }
 
-/// What a worker decided in a block, by position in the block.
+/// What a worker decided: lines of a block, and by position in its current part the rest.
 #[derive(Debug, Default)]
 struct Decided {
     lines: Vec<u8>,
+    /// Where the lines of the current part begin.
+    start: usize,
     /// Position and end of each line.
     ends: Vec<(usize, usize)>,
     alerts: Vec<Alert>,
@@ -60,14 +62,26 @@ struct Decided {
     alerts_at: Vec<usize>,
 }
 
-/// A record of a block after parsing and intake.
-#[allow(clippy::large_enum_variant, reason = "nearly every record is accepted; boxed, each would allocate")]
-enum Record<'b> {
+/// Records that a single worker takes at a time: what one step leaves behind is still near when the next
+/// one reads it. Several workers take a whole block, so that waking them is worth it.
+const PART_RECORDS: usize = 256;
+
+/// Some records of a block on their way: each parsed, then with what the intake said of it.
+#[derive(Default)]
+struct Part<'b> {
+    parsed: Vec<Result<Transaction<'b>, Option<Fault>>>,
+    fates: Vec<Fate>,
+    /// Mandates that change, each with the position from which it is in force.
+    changes: Vec<(usize, MandateChange)>,
+}
+
+/// What the intake said of a record.
+enum Fate {
     /// To be decided by the worker with this number.
-    Accepted { tx: Transaction<'b>, stamp: Stamp, worker: usize },
+    New { stamp: Stamp, worker: usize },
     /// Dropped.
     Duplicate,
-    /// Not usable.
+    /// Rejected by the intake, or not parsed in the first place.
     Faulty(Option<Fault>),
 }
 
@@ -139,25 +153,33 @@ impl Pipeline {
         &mut self,
         block: &Block,
         output: &mut Output,
-        verifier: Option<&mut Verifier>,
+        mut verifier: Option<&mut Verifier>,
     ) -> Result<()> {
-        let parsed = self.parse(block);
-        let (records, changes) = self.admit(parsed);
-        self.decide(&records, &changes)?;
-        self.write(block, &records, output, verifier)
+        let alone = self.workers.len() == 1;
+        self.workers.iter_mut().for_each(|worker| worker.decided.lines.clear());
+        for lines in block.lines().chunks(if alone { PART_RECORDS } else { usize::MAX }) {
+            let mut part = Part { parsed: self.parse(block, lines), ..Part::default() };
+            self.admit(&mut part);
+            self.decide(&part)?;
+            self.write(block, lines, &part, output, verifier.as_deref_mut())?;
+        }
+        // The lines of a single worker are in order as they are.
+        match self.workers.as_mut_slice() {
+            [worker] => output.take_decisions(&mut worker.decided.lines),
+            _ => Ok(()),
+        }
     }
 
-    /// Parses a block, in as many parts as there are workers.
-    fn parse<'b>(&self, block: &'b Block) -> Vec<Result<Transaction<'b>, Option<Fault>>> {
+    /// Parses lines of a block, in as many parts as there are workers.
+    fn parse<'b>(&self, block: &'b Block, lines: &'b [Line]) -> Vec<Result<Transaction<'b>, Option<Fault>>> {
         let base = self.config.base_currency.0;
-        let parse = move |lines: &'b [weir_history::records::Line]| -> Vec<_> {
-            let one = |line: &'b weir_history::records::Line| match line.oversized {
+        let parse = move |lines: &'b [Line]| -> Vec<_> {
+            let one = |line: &'b Line| match line.oversized {
                 Some(_) => Err(None),
                 None => parse_transaction(block.text(line), base).map_err(Some),
             };
             lines.iter().map(one).collect()
         };
-        let lines = block.lines();
         if self.workers.len() == 1 {
             return parse(lines);
         }
@@ -168,58 +190,44 @@ impl Pipeline {
         })
     }
 
-    /// Takes the records in, in the order of arrival, and finds the mandates that change among them,
-    /// each with the position in the block from which it is in force.
-    fn admit<'b>(
-        &mut self,
-        parsed: Vec<Result<Transaction<'b>, Option<Fault>>>,
-    ) -> (Vec<Record<'b>>, Vec<(usize, MandateChange)>) {
+    /// Takes the records in, in the order of arrival, and finds the mandates that change among them.
+    fn admit(&mut self, part: &mut Part<'_>) {
+        let Part { parsed, fates, changes } = part;
         let workers = self.workers.len() as u64;
-        let mut changes = Vec::new();
-        let mut records = Vec::with_capacity(parsed.len());
         let keys: Vec<u64> = parsed.iter().map(|parsed| parsed.as_ref().map_or(0, Intake::key)).collect();
-        for (at, (parsed, &key)) in parsed.into_iter().zip(&keys).enumerate() {
+        fates.reserve(parsed.len());
+        for (at, (parsed, &key)) in parsed.iter().zip(&keys).enumerate() {
             if at % AHEAD_MAX == 0 {
                 self.intake.look_ahead(keys.iter().skip(at).take(AHEAD_MAX).copied());
             }
-            let record = match parsed {
-                Err(fault) => Record::Faulty(fault),
-                Ok(tx) => {
-                    let admission = self.intake.admit(&tx, key);
-                    let due = self.schedule.take_due(self.intake.greatest_us());
-                    changes.extend(due.map(|change| (at, change)));
-                    match admission {
-                        Admission::Duplicate => Record::Duplicate,
-                        Admission::Rejected(fault) => Record::Faulty(Some(fault)),
-                        Admission::New(stamp) => {
-                            let worker =
-                                if workers == 1 { 0 } else { name_hash(tx.user_id.as_bytes()) % workers };
-                            Record::Accepted {
-                                tx,
-                                stamp,
-                                worker: usize::try_from(worker).unwrap_or_default(),
-                            }
-                        }
-                    }
-                }
+            let Ok(tx) = parsed else {
+                fates.push(Fate::Faulty(None));
+                continue;
             };
-            records.push(record);
+            let admission = self.intake.admit(tx, key);
+            let due = self.schedule.take_due(self.intake.greatest_us());
+            changes.extend(due.map(|change| (at, change)));
+            fates.push(match admission {
+                Admission::Duplicate => Fate::Duplicate,
+                Admission::Rejected(fault) => Fate::Faulty(Some(fault)),
+                Admission::New(stamp) => {
+                    let worker = if workers == 1 { 0 } else { name_hash(tx.user_id.as_bytes()) % workers };
+                    Fate::New { stamp, worker: usize::try_from(worker).unwrap_or_default() }
+                }
+            });
         }
-        (records, changes)
     }
 
     /// Lets every worker decide its users' transactions.
-    fn decide(&mut self, records: &[Record<'_>], changes: &[(usize, MandateChange)]) -> Result<()> {
+    fn decide(&mut self, part: &Part<'_>) -> Result<()> {
         let digest = &self.digest;
         if let [worker] = self.workers.as_mut_slice() {
-            worker.decide(0, records, changes, digest)?;
+            worker.decide(0, part, digest)?;
         } else {
             let results: Vec<Result<()>> = thread::scope(|scope| {
                 let numbered = self.workers.iter_mut().enumerate();
                 let running: Vec<_> = numbered
-                    .map(|(number, worker)| {
-                        scope.spawn(move || worker.decide(number, records, changes, digest))
-                    })
+                    .map(|(number, worker)| scope.spawn(move || worker.decide(number, part, digest)))
                     .collect();
                 running.into_iter().map(|worker| joined(worker.join())).collect()
             });
@@ -233,25 +241,22 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Writes what was decided, in the order of arrival.
+    /// Writes what was decided, in the order of arrival; a single worker's lines wait for the block's end.
     fn write(
         &mut self,
         block: &Block,
-        records: &[Record<'_>],
+        lines: &[Line],
+        part: &Part<'_>,
         output: &mut Output,
         mut verifier: Option<&mut Verifier>,
     ) -> Result<()> {
         let alone = self.workers.len() == 1;
-        let mut cursors = vec![Cursor::default(); self.workers.len()];
-        for (at, (record, line)) in records.iter().zip(block.lines()).enumerate() {
+        let mut cursors: Vec<Cursor> =
+            self.workers.iter().map(|worker| Cursor::new(&worker.decided)).collect();
+        for (at, ((parsed, fate), line)) in part.parsed.iter().zip(&part.fates).zip(lines).enumerate() {
             self.summary.transactions.records += 1;
-            match record {
-                Record::Duplicate => self.summary.transactions.duplicates += 1,
-                Record::Faulty(fault) => {
-                    let reject = rejected(line, block.text(line), fault.clone(), &self.file);
-                    self.reject(&reject, output)?;
-                }
-                Record::Accepted { tx, stamp, worker } => {
+            match (parsed, fate) {
+                (Ok(tx), Fate::New { stamp, worker }) => {
                     if let (Some(worker), Some(cursor)) =
                         (self.workers.get(*worker), cursors.get_mut(*worker))
                     {
@@ -269,13 +274,14 @@ impl Pipeline {
                         verifier.push(tx, stamp.late)?;
                     }
                 }
+                (_, Fate::Duplicate) => self.summary.transactions.duplicates += 1,
+                (Err(fault), _) | (Ok(_), Fate::Faulty(fault)) => {
+                    let reject = rejected(line, block.text(line), fault.clone(), &self.file);
+                    self.reject(&reject, output)?;
+                }
             }
         }
-        // The lines of a single worker are in order as they are.
-        match self.workers.as_mut_slice() {
-            [worker] => output.take_decisions(&mut worker.decided.lines),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn reject(&mut self, reject: &Reject, output: &mut Output) -> Result<()> {
@@ -323,51 +329,47 @@ impl Pipeline {
 }
 
 impl Worker {
-    fn decide(
-        &mut self,
-        number: usize,
-        records: &[Record<'_>],
-        changes: &[(usize, MandateChange)],
-        digest: &str,
-    ) -> Result<()> {
-        self.decided.clear();
-        let mut changes = changes.iter().peekable();
-        for (first, some) in (0..).step_by(AHEAD_MAX).zip(records.chunks(AHEAD_MAX)) {
-            let own = some.iter().filter_map(|record| record.of(number));
+    fn decide(&mut self, number: usize, part: &Part<'_>, digest: &str) -> Result<()> {
+        self.decided.begin();
+        let mut changes = part.changes.iter().peekable();
+        for first in (0..part.fates.len()).step_by(AHEAD_MAX) {
+            let some = first..part.fates.len().min(first + AHEAD_MAX);
+            let own = some.clone().filter_map(|at| part.of(number, at));
             self.shard.look_ahead(own.map(|(tx, _)| tx), &mut self.ahead);
             let mut ahead = self.ahead.iter();
-            for (at, record) in (first..).zip(some) {
+            for at in some {
                 while let Some((_, change)) = changes.next_if(|(from, _)| *from <= at) {
                     self.shard.apply(change)?;
                 }
-                let Some((tx, stamp)) = record.of(number) else { continue };
+                let Some((tx, stamp)) = part.of(number, at) else { continue };
                 let Some(ahead) = ahead.next() else { break };
                 self.shard.decide_ahead(tx, ahead, stamp, &mut self.verdict, &mut self.decided.alerts)?;
                 self.tally.add(&self.verdict);
-                self.decided
-                    .add(at, &Decision { transaction: tx, verdict: &self.verdict, config_digest: digest });
+                let decision = Decision { transaction: tx, verdict: &self.verdict, config_digest: digest };
+                self.decided.add(at, &decision);
             }
         }
         Ok(())
     }
 }
 
-impl<'b> Record<'b> {
-    /// The transaction, where it is the worker's with this number to decide.
-    fn of(&self, number: usize) -> Option<(&Transaction<'b>, &Stamp)> {
-        match self {
-            Self::Accepted { tx, stamp, worker } if *worker == number => Some((tx, stamp)),
+impl<'b> Part<'b> {
+    /// The transaction at a position, where it is the worker's with this number to decide.
+    fn of(&self, number: usize, at: usize) -> Option<(&Transaction<'b>, &Stamp)> {
+        match (self.parsed.get(at)?, self.fates.get(at)?) {
+            (Ok(tx), Fate::New { stamp, worker }) if *worker == number => Some((tx, stamp)),
             _ => None,
         }
     }
 }
 
 impl Decided {
-    fn clear(&mut self) {
-        self.lines.clear();
+    /// Makes ready for the next part, whose lines come after those that are there.
+    fn begin(&mut self) {
         self.ends.clear();
         self.alerts.clear();
         self.alerts_at.clear();
+        self.start = self.lines.len();
     }
 
     /// Adds the decision on the transaction at a position, whose alerts are there already.
@@ -388,6 +390,10 @@ struct Cursor {
 }
 
 impl Cursor {
+    fn new(decided: &Decided) -> Self {
+        Self { start: decided.start, ..Self::default() }
+    }
+
     /// The line and the alerts of the transaction at a position.
     fn next<'d>(&mut self, at: usize, decided: &'d Decided) -> (&'d [u8], &'d [Alert]) {
         let end =

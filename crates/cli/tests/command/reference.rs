@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::{
-    Folder, assert_accounted, fixture, records, reference_mandates, reference_transactions, replay,
+    Folder, assert_accounted, fixture, records, reference_mandates, reference_transactions, replay, run,
 };
 
 const VIEWS: [&str; 9] = [
@@ -49,6 +49,27 @@ fn with_two_merchants_of_one_category() {
 #[test]
 fn on_seven_threads() {
     check(&["--threads", "7"], &[]);
+}
+
+/// Rows of keys that reached a bound are left out of the comparison, and both the summary and the last line
+/// say how many.
+#[test]
+fn rows_that_a_bound_cut_short_are_told_apart() {
+    let folder = Folder::new();
+    let out = folder.text("out");
+    let (transactions, mandates) = (reference_transactions(), reference_mandates());
+    let inputs = ["replay", "--transactions", &transactions, "--mandates", &mandates, "--out", &out];
+    let more = ["--verify", "--set", "bounds.agent_payments_max=2"];
+    let ran = run([&inputs[..], &more].concat()).ended(0);
+    let summary = assert_accounted(&out, 28, 7);
+    assert_eq!(summary["verified"], true);
+    let left_out = summary["rows_not_verified"].as_u64().unwrap();
+    assert!(left_out > 0, "{summary}");
+    assert!(summary["bounds_reached"]["agent_payments_max"].as_u64().unwrap() > 0, "{summary}");
+    assert!((ran.out + &ran.err).contains(&format!("but for {left_out} rows")));
+    let whole = folder.text("whole");
+    replay(&transactions, Some(&mandates), &whole, &["--verify"]).ended(0);
+    assert_eq!(assert_accounted(&whole, 28, 7)["rows_not_verified"], 0);
 }
 
 /// The set itself: what its text promises of ids, agents and times.
