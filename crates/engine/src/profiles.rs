@@ -8,9 +8,22 @@ use crate::entities::Agent;
 use crate::shard::{Policy, Shard};
 
 impl Shard {
-    /// The risk profile of every agent seen, in no particular order.
+    /// `(agent_id, user_id)` of every agent seen, in the order of their numbers in the shard, from 0.
+    pub fn agents(&self) -> impl Iterator<Item = (&str, &str)> {
+        let user_id = |agent: &Agent| &*self.keyed.users[agent.user].user_id;
+        self.keyed.agents.iter().map(move |agent| (&*agent.agent_id, user_id(agent)))
+    }
+
+    /// The risk profile of every agent seen, in the order of their numbers.
     pub fn profiles(&self) -> impl Iterator<Item = RiskProfile> + '_ {
         (0..u32::try_from(self.keyed.agents.len()).unwrap_or(u32::MAX)).map(|at| self.profile_at(at))
+    }
+
+    /// The risk profile of the agent with this number.
+    #[must_use]
+    pub fn profile(&self, number: usize) -> Option<RiskProfile> {
+        let known = number < self.keyed.agents.len();
+        known.then(|| self.profile_at(u32::try_from(number).unwrap_or(u32::MAX)))
     }
 
     /// What the views report of an agent over all history.

@@ -54,10 +54,7 @@ pub(crate) fn run(args: &ReplayArgs, screen: &Screen) -> Result<(), Failure> {
 
     let mut finished = pipeline.finish()?;
     finished.summary.timed(begun.elapsed().as_secs_f64());
-    let profiles = finished.profiles();
-    for profile in &profiles {
-        output.risk_score(profile)?;
-    }
+    finished.profiles().try_for_each(|profile| output.risk_score(&profile))?;
     let mut differences = Vec::new();
     for view in &VIEWS {
         let rows = finished.take_rows(view);

@@ -409,11 +409,16 @@ impl Cursor {
 }
 
 impl Finished {
-    /// The risk profile of every agent, sorted by `agent_id` and `user_id`.
-    pub(super) fn profiles(&self) -> Vec<RiskProfile> {
-        let mut profiles: Vec<RiskProfile> = self.shards.iter().flat_map(Shard::profiles).collect();
-        profiles.sort_unstable_by(|a, b| (&a.agent_id, &a.user_id).cmp(&(&b.agent_id, &b.user_id)));
-        profiles
+    /// The risk profile of every agent, sorted by `agent_id` and `user_id`, made one by one: there can be
+    /// millions.
+    pub(super) fn profiles(&self) -> impl Iterator<Item = RiskProfile> + '_ {
+        let mut agents: Vec<_> = self
+            .shards
+            .iter()
+            .flat_map(|shard| shard.agents().zip(0..).map(move |(key, number)| (key, shard, number)))
+            .collect();
+        agents.sort_unstable_by_key(|&(key, ..)| key);
+        agents.into_iter().filter_map(|(_, shard, number)| shard.profile(number))
     }
 
     /// The rows of a view, in its order; those kept per transaction are given away.
