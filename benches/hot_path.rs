@@ -21,6 +21,8 @@ use weir_events::{Decision, Transaction};
 const WARM_SHARE: usize = 2;
 /// Records parsed, and then decided, at a time.
 const BLOCK_RECORDS: usize = 256;
+/// Runs of each stream, of which the fastest counts: what slows one down is not the code.
+const RUNS: usize = 3;
 /// Records whose decisions are encoded.
 const ENCODED: usize = 200_000;
 
@@ -53,9 +55,6 @@ fn detectors(transactions: u64, agents: u64) -> Result<serde_json::Value, Box<dy
     }
     Ok(results.into())
 }
-
-/// Runs of each stream, of which the fastest counts: what slows one down is not the code.
-const RUNS: usize = 3;
 
 fn measure(transactions: u64, agents: u64) -> Result<serde_json::Value, Box<dyn Error>> {
     let stream = Stream::generate(transactions, agents, 42)?;

@@ -64,7 +64,7 @@ enum Command {
 /// The benchmarks, of which one runs the command as its users build it.
 fn bench(arguments: &[String]) -> run::Outcome {
     run::cargo(["build", "--release", "--package", "weir", "--locked"]).checked()?;
-    let weir = std::path::Path::new(run::root()).join("target").join("release").join("weir");
+    let weir = run::target().join("release").join("weir");
     let benches = run::cargo(["bench", "--package", "weir-benches", "--locked", "--"]);
     benches.env("WEIR", &weir.to_string_lossy()).args(arguments).checked()
 }

@@ -14,6 +14,12 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    root().join(folder)
+}
+
 /// Where this tool keeps the pinned tools that it installs, out of the way of the user's own.
 pub(crate) fn tools() -> PathBuf {
     root().join("target").join("tools")

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::run::{self, Outcome, Program};
 use crate::setup;
@@ -11,11 +11,12 @@ const TRANSACTIONS: &str = "100000";
 /// Rows shown of each output.
 const SHOWN: usize = 3;
 
-/// Builds `weir` as the tests do, so that nothing is compiled twice, generates a labelled stream, decides it, shows what came out, and measures it.
+/// Builds `weir` as the tests do, so that nothing is compiled twice, generates a labelled stream, decides
+/// it, shows what came out, and measures it.
 pub(crate) fn run() -> Outcome {
     setup::for_tests()?;
     run::cargo(["build", "--workspace", "--locked"]).checked()?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(run::root().join("target"), PathBuf::from);
+    let target = run::target();
     let folder = target.join("try");
     let (stream, decided) = (folder.join("stream"), folder.join("decided"));
     let path = |folder: &Path, name: &str| folder.join(name).display().to_string();

@@ -100,8 +100,9 @@ pub(super) struct Finished {
 impl Pipeline {
     pub(super) fn new(config: &Config, threads: usize, file: String, mandates: Mandates) -> Result<Self> {
         let seed = hash_seed();
+        let shard = Shard::new(config, seed);
         let worker = || Worker {
-            shard: Shard::new(config, seed),
+            shard: shard.clone(),
             verdict: Verdict::default(),
             tally: Tally::default(),
             ahead: Vec::new(),
@@ -112,7 +113,6 @@ impl Pipeline {
         summary.mandates.records = (mandates.records.len() + mandates.faults.len()) as u64;
         summary.mandates.rejects = mandates.faults.len() as u64;
         mandates.faults.iter().for_each(|fault| summary.count_reject(fault.code));
-        let shard = Shard::new(config, seed);
         let changes: Vec<MandateChange> =
             mandates.records.into_iter().map(|record| shard.prepare(&record)).collect();
         let transaction_views = TransactionViews::new(&shard, &changes);

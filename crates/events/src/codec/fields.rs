@@ -166,38 +166,33 @@ impl<'a> Field<'a> {
 
     /// A limit of a mandate: zero or more, below 10^15.
     pub(super) fn optional_limit(&self) -> Result<Option<Amount>> {
-        if self.value.is_missing() {
-            return Ok(None);
-        }
-        let amount = self.decimal_text().and_then(|text| Amount::parse(&text).ok());
-        amount.filter(|amount| *amount >= Amount::ZERO).map(Some).ok_or_else(|| {
-            let expected =
-                "a decimal of 0 or more, below 10^15, with at most 8 decimals, as a string or a number";
-            self.fault(RejectCode::InvalidAmount, expected)
+        self.optional(|field| {
+            let amount = field.decimal_text().and_then(|text| Amount::parse(&text).ok());
+            amount.filter(|amount| *amount >= Amount::ZERO).ok_or_else(|| {
+                let expected =
+                    "a decimal of 0 or more, below 10^15, with at most 8 decimals, as a string or a number";
+                field.fault(RejectCode::InvalidAmount, expected)
+            })
         })
     }
 
     /// A rate: zero or more, rounded half-even to 1e-8.
     pub(super) fn optional_rate(&self) -> Result<Option<Amount>> {
-        if self.value.is_missing() {
-            return Ok(None);
-        }
-        let rate = self.number_text().and_then(|text| Amount::parse_rounded(text).ok());
-        rate.filter(|rate| *rate >= Amount::ZERO)
-            .map(Some)
-            .ok_or_else(|| self.fault(RejectCode::InvalidField, "a number of 0 or more, below 10^15"))
+        self.optional(|field| {
+            let rate = field.number_text().and_then(|text| Amount::parse_rounded(text).ok());
+            rate.filter(|rate| *rate >= Amount::ZERO)
+                .ok_or_else(|| field.fault(RejectCode::InvalidField, "a number of 0 or more, below 10^15"))
+        })
     }
 
     /// A whole number of 0 or more.
     pub(super) fn optional_count(&self) -> Result<Option<u64>> {
-        if self.value.is_missing() {
-            return Ok(None);
-        }
-        let count = self.number_text().and_then(|text| decimal::exact(text, 0).ok());
-        count
-            .and_then(|count| u64::try_from(count).ok())
-            .map(Some)
-            .ok_or_else(|| self.fault(RejectCode::InvalidField, "a whole number of 0 or more"))
+        self.optional(|field| {
+            let count = field.number_text().and_then(|text| decimal::exact(text, 0).ok());
+            count
+                .and_then(|count| u64::try_from(count).ok())
+                .ok_or_else(|| field.fault(RejectCode::InvalidField, "a whole number of 0 or more"))
+        })
     }
 
     pub(super) fn flag(&self) -> Result<bool> {
@@ -210,12 +205,11 @@ impl<'a> Field<'a> {
 
     /// One of a few names; `None` where the field is not given.
     pub(super) fn optional_name<T: Copy>(&self, names: &[(&str, T)], expected: &str) -> Result<Option<T>> {
-        if self.value.is_missing() {
-            return Ok(None);
-        }
-        let text = self.text();
-        let found = names.iter().find(|(name, _)| text.as_deref() == Some(*name));
-        found.map(|&(_, value)| Some(value)).ok_or_else(|| self.fault(RejectCode::InvalidField, expected))
+        self.optional(|field| {
+            let text = field.text();
+            let found = names.iter().find(|(name, _)| text.as_deref() == Some(*name));
+            found.map(|&(_, value)| value).ok_or_else(|| field.fault(RejectCode::InvalidField, expected))
+        })
     }
 
     pub(super) fn currency(&self, base: Currency) -> Result<Currency> {
@@ -234,12 +228,14 @@ impl<'a> Field<'a> {
     }
 
     pub(super) fn country(&self) -> Result<Option<[u8; 2]>> {
-        if self.value.is_missing() {
-            return Ok(None);
-        }
-        let country = self.text().and_then(|text| crate::money::parse_country(&text));
-        country.map(Some).ok_or_else(|| {
-            self.fault(RejectCode::InvalidCountry, "an ISO 3166 code of two upper-case letters such as US")
+        self.optional(|field| {
+            let country = field.text().and_then(|text| crate::money::parse_country(&text));
+            country.ok_or_else(|| {
+                field.fault(
+                    RejectCode::InvalidCountry,
+                    "an ISO 3166 code of two upper-case letters such as US",
+                )
+            })
         })
     }
 
