@@ -29,14 +29,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Watch it work: a service of its own, and a synthetic stream with attacks that nothing announces
+    Demo(DemoArgs),
+    /// Serve: decide what a log gives, Kafka's or this machine's own
+    Run(RunArgs),
     /// Decide a recorded stream: transactions and mandates in, decisions, profiles and views out
     Replay(ReplayArgs),
     /// Make a labelled synthetic stream of honest and fraudulent payments
     Generate(GenerateArgs),
     /// Measure decisions against labels: caught, blocked, time to detection, honest payments touched
     Evaluate(EvaluateArgs),
-    /// Validate the configuration and say what to fix
+    /// Validate the configuration, reach the brokers, look at the topics, and say what to fix
     Check(CheckArgs),
+    /// Make the topics as Weir needs them
+    #[command(subcommand)]
+    Topics(TopicsCommand),
+    /// Record one partition as it was decided, to replay it elsewhere
+    Record(RecordArgs),
     /// Print the completion script of a shell
     Completions {
         /// Which shell
@@ -78,8 +87,12 @@ is then not in the order of arrival (see --sort) or spread wider than --max-late
 #[command(after_help = REPLAY_AFTER)]
 pub(crate) struct ReplayArgs {
     /// Recorded transactions, in the order of arrival
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present = "recording", default_value = "")]
     pub(crate) transactions: PathBuf,
+    /// A partition as `weir record` wrote it, instead of transactions and mandates: gives its decisions byte for
+    /// byte, under the configuration that they were made under
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["transactions", "mandates", "config", "set", "max_lateness", "sort", "threads", "verify"])]
+    pub(crate) recording: Option<PathBuf>,
     /// Recorded mandates
     #[arg(long, value_name = "FILE")]
     pub(crate) mandates: Option<PathBuf>,
@@ -163,8 +176,99 @@ pub(crate) struct EvaluateArgs {
     pub(crate) json: bool,
 }
 
+const DEMO_AFTER: &str = "\
+Starts the service on the embedded log in a temporary folder, sends it a labelled synthetic stream over HTTP, shows
+what it decides, and at the end compares that with the labels. Nothing needs to be installed, nothing is left behind.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = DEMO_AFTER)]
+pub(crate) struct DemoArgs {
+    /// Number of distinct transactions
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=200_000))]
+    pub(crate) transactions: u64,
+    /// The same seed gives the same stream and the same decisions
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Transactions per second
+    #[arg(long, value_name = "R", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+    /// Print lines even on a terminal
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// Keep the folder: the stream, the decisions and the service's data
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Form of the log on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Human,
+    /// One JSON object per line
+    Json,
+}
+
+const RUN_AFTER: &str = "\
+With log = \"kafka\" (the default) it consumes weir.transactions and weir.mandates and commits decisions, risk
+profiles, alerts and rejects in Kafka transactions; run as many instances as there are partitions.
+With log = \"embedded\" it takes both over HTTP and keeps everything in data_dir, for one machine.
+
+Ends within 10 s of SIGTERM or Ctrl-C; can be killed at any moment without losing or doubling a decision.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = RUN_AFTER)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Brokers to start from (kafka.brokers)
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub(crate) brokers: Option<String>,
+    /// Address and port of the HTTP interface (http.listen)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// Form of the log on standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub(crate) log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace, or a filter such as weir_service=debug
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "WEIR_LOG_LEVEL")]
+    pub(crate) log_level: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicsCommand {
+    /// Make the topics that are missing, with equal partition counts, compaction and retention as Weir needs them
+    Create {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Partitions of each topic: the most instances that can share the work; cannot be changed later
+        #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(i32).range(1..=100_000))]
+        partitions: i32,
+        /// Copies of each partition; the brokers' default where it is not given
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=100))]
+        replication: Option<i32>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecordArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Which partition
+    #[arg(long, value_name = "P")]
+    pub(crate) partition: i32,
+    /// File to write; refused where there is one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
+    /// Look at the configuration alone, without reaching the brokers
+    #[arg(long)]
+    pub(crate) offline: bool,
 }

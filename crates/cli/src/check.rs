@@ -1,11 +1,13 @@
 //! `weir check`.
 
 use crate::args::CheckArgs;
+use crate::config::LogKind;
 use crate::configured;
 use crate::failure::Failure;
 use crate::screen::Screen;
+use crate::serve;
 
-/// Validates the configuration.
+/// Validates the configuration, and with Kafka looks at brokers and topics.
 pub(crate) fn run(args: &CheckArgs, screen: &Screen) -> Result<(), Failure> {
     let config = configured(&args.config, Vec::new())?;
     let engine = &config.engine;
@@ -19,10 +21,15 @@ pub(crate) fn run(args: &CheckArgs, screen: &Screen) -> Result<(), Failure> {
             "no currency has a rate; payments in other currencies than {base} make no collusion pairs and no points for overage, \
              and carry signal input.no_rate; add rates under [currency_rates]"
         ));
-        return Ok(());
+    } else {
+        screen.say(&format!(
+            "rates into {base}: {}; payments in other currencies carry signal input.no_rate",
+            rates.join(", ")
+        ))?;
     }
-    screen.say(&format!(
-        "rates into {base}: {}; payments in other currencies carry signal input.no_rate",
-        rates.join(", ")
-    ))
+    if args.offline || config.service.log == LogKind::Embedded {
+        Ok(())
+    } else {
+        serve::check(&config, screen)
+    }
 }

@@ -62,6 +62,10 @@ impl Episodes {
         self.0.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Closes what has had no signal for longer than its detector's window before `time_us`.
     pub(crate) fn close_before(
         &mut self,

@@ -12,6 +12,7 @@ use weir_events::{Timestamp, Transaction};
 
 use crate::config::Config;
 use crate::repeats::{Remembered, Repeats, Seen};
+use crate::rows::Arrived;
 use crate::watermark::{LEAP_US_MAX, Watermark};
 
 /// What the order of arrival says of an accepted transaction.
@@ -65,6 +66,25 @@ impl Intake {
         }
     }
 
+    /// Goes on under another configuration, as [`crate::Shard::reconfigure`] does.
+    ///
+    /// What was forgotten by now stays forgotten under a longer `dedup_horizon`: it is too old.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.repeats.forget_before(self.oldest_accepted_us());
+        self.repeats.ids_max = config.bounds.remembered_ids_max;
+        self.max_lateness_us = config.time.max_lateness.0;
+        self.max_clock_skew_us = config.time.max_clock_skew.0;
+        self.dedup_horizon_us = config.time.dedup_horizon.0;
+    }
+
+    /// What has an earlier watermark time is not accepted, as things stand: whether it is a repeat can no
+    /// longer be told.
+    pub(crate) fn oldest_accepted_us(&self) -> i64 {
+        let behind_us = self.max_lateness_us + self.dedup_horizon_us;
+        let horizon_us = self.watermark.greatest_us().map_or(i64::MIN, |greatest_us| greatest_us - behind_us);
+        self.repeats.covers_from_us(horizon_us)
+    }
+
     /// The key by which repeats of a transaction are known.
     #[must_use]
     pub fn key(tx: &Transaction<'_>) -> u64 {
@@ -110,6 +130,27 @@ impl Intake {
     #[must_use]
     pub fn greatest_us(&self) -> Option<i64> {
         self.watermark.greatest_us()
+    }
+
+    /// Keeps from now on what [`crate::Shard::begin_checkpoint`] takes from here; without it, as in a
+    /// replay, nothing is kept.
+    pub fn track_changes(&mut self) {
+        self.repeats.track();
+    }
+
+    /// Remembered transactions that the next checkpoint will take: they wait in memory, 24 bytes each.
+    #[must_use]
+    pub fn remembered_since_checkpoint(&self) -> usize {
+        self.repeats.fresh_len()
+    }
+
+    /// What a snapshot holds of it beside the remembered transactions.
+    pub(crate) fn arrived(&self) -> Arrived {
+        Arrived {
+            watermark: self.watermark.clone(),
+            forgotten_before_us: self.repeats.forgotten_before_us(),
+            oldest_accepted_us: self.oldest_accepted_us(),
+        }
     }
 
     /// Transactions remembered.

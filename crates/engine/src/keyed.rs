@@ -28,11 +28,22 @@ pub(crate) struct Keyed {
 /// Numbers of the entities of one transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Places {
-    user: u32,
-    agent: u32,
+    pub(crate) user: u32,
+    pub(crate) agent: u32,
     ledger: Option<u32>,
     /// Place of the agent's use in the ledger.
     usage: Option<u32>,
+    /// The ledger, where it was made for this transaction.
+    pub(crate) new_ledger: Option<u32>,
+}
+
+/// What the profiles of all agents of a user have in common, in numbers that tell a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shared {
+    /// Coordinated pairs that the view reports.
+    pairs: u64,
+    /// Open episodes of the user's own.
+    episodes: usize,
 }
 
 impl Keyed {
@@ -64,24 +75,26 @@ impl Keyed {
             self.users.insert(user_hash, User { user_id, ..User::default() })
         });
         let agent = agent.unwrap_or_else(|| {
-            let known = &mut self.users[user].agents;
+            let known = &mut self.users.change(user).agents;
             let number = u32::try_from(known.len()).unwrap_or(u32::MAX);
             let agent_id = tx.agent_id.as_ref().into();
             let at = self.agents.insert(agent_hash, Agent { agent_id, user, number, ..Agent::default() });
             known.push(at);
             at
         });
+        let known = self.ledgers.len();
         let ledger = mandate.map(|mandate| ahead.ledger.unwrap_or_else(|| self.ledger(mandate, user)));
+        let new_ledger = ledger.filter(|_| self.ledgers.len() > known);
         let usage = ledger.and_then(|ledger| self.usage(ledger, agent, bounds));
-        Ok(Places { user, agent, ledger, usage })
+        Ok(Places { user, agent, ledger, usage, new_ledger })
     }
 
     /// The entities at these places.
     pub(crate) fn hold(&mut self, places: Places) -> Held<'_> {
         Held {
-            agent: &mut self.agents[places.agent],
-            user: &mut self.users[places.user],
-            ledger: places.ledger.map(|at| &mut self.ledgers[at]),
+            agent: self.agents.change(places.agent),
+            user: self.users.change(places.user),
+            ledger: places.ledger.map(|at| self.ledgers.change(at)),
             place: places.usage.map(|place| place as usize),
             spare: &mut self.spare,
         }
@@ -100,6 +113,14 @@ impl Keyed {
         u64::from(mandate) << 32 | u64::from(user)
     }
 
+    /// Number of an agent, by name.
+    pub(crate) fn find_agent(&self, user_id: &str, agent_id: &str) -> Option<u32> {
+        let user_hash = self.user_hash(user_id);
+        let user = self.users.find(user_hash, |user| *user.user_id == *user_id)?;
+        let is = |agent: &Agent| agent.user == user && *agent.agent_id == *agent_id;
+        self.agents.find(self.agent_hash(agent_id, user_hash), is)
+    }
+
     /// What a user has done under a mandate, if anything.
     pub(crate) fn find_ledger(&self, mandate: u32, user: u32) -> Option<u32> {
         let hash = Self::ledger_hash(mandate, user);
@@ -114,18 +135,19 @@ impl Keyed {
     }
 
     fn usage(&mut self, ledger_at: u32, agent_at: u32, bounds: &Bounds) -> Option<u32> {
-        let ledger = &mut self.ledgers[ledger_at];
-        let place = match ledger.uses.iter().position(|usage| usage.agent == agent_at) {
+        let uses = &self.ledgers[ledger_at].uses;
+        let place = match uses.iter().position(|usage| usage.agent == agent_at) {
             Some(place) => place,
-            None if ledger.uses.len() >= bounds.ledger_agents_max => {
-                self.agents[agent_at].reached.mark(Bound::LedgerAgents);
+            None if uses.len() >= bounds.ledger_agents_max => {
+                self.agents.change(agent_at).reached.mark(Bound::LedgerAgents);
                 return None;
             }
             None => {
-                ledger.uses.push(Use { agent: agent_at, ..Use::default() });
-                let place = ledger.uses.len() - 1;
+                let uses = &mut self.ledgers.change(ledger_at).uses;
+                uses.push(Use { agent: agent_at, ..Use::default() });
+                let place = uses.len() - 1;
                 let number = u32::try_from(place).unwrap_or(u32::MAX);
-                self.agents[agent_at].uses.push((ledger_at, number));
+                self.agents.change(agent_at).uses.push((ledger_at, number));
                 place
             }
         };
@@ -183,6 +205,15 @@ impl Held<'_> {
         if let Some(usage) = usage_of(&mut self.ledger, self.place) {
             usage.episodes.close_before(time_us, windows_us, &user.user_id, self.spare, alerts);
         }
+    }
+
+    /// What the profiles of all the user's agents share.
+    pub(crate) fn shared(&self, policy: &Policy) -> Shared {
+        let collusion = &self.user.states.collusion;
+        // Pairs are never taken back, so that their sum is another whenever one of them is.
+        let reported = collusion.reported(&policy.config.detectors.collusion);
+        let pairs = if self.user.agents.len() > 1 { reported.map(|total| total.pairs).sum() } else { 0 };
+        Shared { pairs, episodes: self.user.episodes.len() }
     }
 
     /// How the presented mandate stands before the payment.

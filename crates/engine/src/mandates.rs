@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 use weir_detectors::hash::pair_hash;
 use weir_detectors::terms::MerchantCategories;
-use weir_detectors::{Bound, Terms};
+use weir_detectors::{Bound, Bounds, Terms};
 use weir_events::{MandateRecord, Timestamp, Transaction};
 
 use crate::shard::BoundReached;
@@ -64,17 +64,30 @@ impl MandateChange {
     }
 }
 
+/// Version of a mandate of which no record was ever put in force: the id was only met.
+pub(crate) const ONLY_MET: i64 = -1;
+
 /// A mandate id that the shard has met, and the mandate's newest state where it is known.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MandateEntry {
     pub(crate) mandate_id: Box<str>,
     pub(crate) terms: Option<Arc<Terms>>,
+    /// Version of the record in force, which may be a deletion; [`ONLY_MET`] before the first.
+    pub(crate) version: i64,
+    /// Numbers of the ledgers kept under the mandate; nearly always one, and not part of a snapshot.
+    ledgers: SmallVec<[u32; 1]>,
+}
+
+impl MandateEntry {
+    fn met(mandate_id: &str) -> Self {
+        Self { mandate_id: mandate_id.into(), terms: None, version: ONLY_MET, ledgers: SmallVec::new() }
+    }
 }
 
 /// Mandates by id and by holder.
 #[derive(Debug, Clone)]
 pub(crate) struct Mandates {
-    table: Table<MandateEntry>,
+    pub(crate) table: Table<MandateEntry>,
     /// Numbers of the mandates of each holder, sorted by mandate id, to see that one was left out.
     holders: HashTable<(u64, SmallVec<[u32; 1]>)>,
     seed: u64,
@@ -83,7 +96,8 @@ pub(crate) struct Mandates {
 }
 
 impl Mandates {
-    pub(crate) fn new(seed: u64, mandates_max: usize, holder_mandates_max: usize) -> Self {
+    pub(crate) fn new(seed: u64, bounds: &Bounds) -> Self {
+        let &Bounds { mandates_max, holder_mandates_max, .. } = bounds;
         Self { table: Table::new(seed), holders: HashTable::new(), seed, mandates_max, holder_mandates_max }
     }
 
@@ -106,19 +120,62 @@ impl Mandates {
         if self.table.len() >= max {
             return Err(BoundReached { bound: Bound::Mandates, max });
         }
-        Ok(self.table.insert(hash, MandateEntry { mandate_id: mandate_id.into(), terms: None }))
+        Ok(self.table.insert(hash, MandateEntry::met(mandate_id)))
+    }
+
+    /// Number of a mandate id that was met.
+    pub(crate) fn find(&self, mandate_id: &str) -> Option<u32> {
+        self.table.find(self.hash(mandate_id), |entry| *entry.mandate_id == *mandate_id)
     }
 
     /// Puts the newest state of a mandate in force, or removes it.
-    pub(crate) fn apply(&mut self, mandate_id: &str, terms: Option<&Arc<Terms>>) -> Result<(), BoundReached> {
+    pub(crate) fn apply(
+        &mut self,
+        mandate_id: &str,
+        terms: Option<&Arc<Terms>>,
+        version: i64,
+    ) -> Result<(), BoundReached> {
         let at = self.number(mandate_id, self.hash(mandate_id))?;
-        if let Some(before) = std::mem::replace(&mut self.table[at].terms, terms.cloned()) {
+        let entry = self.table.change(at);
+        entry.version = version;
+        if let Some(before) = std::mem::replace(&mut entry.terms, terms.cloned()) {
             self.unindex(at, &before);
         }
         if let Some(terms) = terms {
             self.index(at, terms);
         }
         Ok(())
+    }
+
+    /// Adds a mandate as a snapshot holds it, whatever the bound: it was within the one of its time.
+    pub(crate) fn restore(&mut self, mandate_id: &str, terms: Option<Arc<Terms>>, version: i64) {
+        let entry = MandateEntry { terms, version, ..MandateEntry::met(mandate_id) };
+        let at = self.table.insert(self.hash(mandate_id), entry);
+        if let Some(terms) = self.table[at].terms.clone() {
+            self.index(at, &terms);
+        }
+    }
+
+    /// Goes on under other bounds and other categories of merchants.
+    pub(crate) fn reconfigure(&mut self, bounds: &Bounds, categories: &MerchantCategories) {
+        self.mandates_max = bounds.mandates_max;
+        self.holder_mandates_max = bounds.holder_mandates_max;
+        for at in 0..u32::try_from(self.table.len()).unwrap_or(u32::MAX) {
+            // Who holds a mandate does not follow from the configuration, so the index of holders stands.
+            if let Some(terms) = &mut self.table.change_unstored(at).terms {
+                *terms = Arc::new(Terms::new(&terms.mandate(), categories));
+            }
+        }
+    }
+
+    /// Keeps that this ledger belongs to the mandate with this number.
+    pub(crate) fn note_ledger(&mut self, at: u32, ledger: u32) {
+        self.table.change_unstored(at).ledgers.push(ledger);
+    }
+
+    /// Numbers of the ledgers kept under a mandate.
+    pub(crate) fn ledgers_of(&self, mandate_id: &str) -> &[u32] {
+        self.find(mandate_id).map_or(&[], |at| &self.table[at].ledgers)
     }
 
     pub(crate) fn entry(&self, at: u32) -> &MandateEntry {

@@ -35,19 +35,62 @@ pub(crate) enum Seen {
 pub(crate) struct Repeats {
     table: HashTable<Remembered>,
     seed: u64,
-    ids_max: usize,
+    pub(crate) ids_max: usize,
     /// What is older than this was forgotten before its time, because the memory was full.
     forgotten_before_us: i64,
+    /// What is older than this was forgotten under an earlier configuration, or before a restore.
+    expired_before_us: i64,
+    /// What was remembered since the last checkpoint began; only where checkpoints are taken.
+    fresh: Option<Fresh>,
+}
+
+/// Remembered transactions in the order of arrival, in pieces of one length, so that nothing is ever
+/// moved to make room.
+#[derive(Debug, Clone, Default)]
+struct Fresh {
+    full: Vec<Vec<Remembered>>,
+    filling: Vec<Remembered>,
+}
+
+/// Remembered transactions that make a piece, and so a batch of a checkpoint.
+const PIECE: usize = 8_192;
+
+impl Fresh {
+    /// Adds one; where the pieces hold more than `max`, what is older than `horizon_us` goes first.
+    fn push(&mut self, new: Remembered, horizon_us: i64, max: usize) {
+        if self.filling.len() >= PIECE {
+            let full = std::mem::replace(&mut self.filling, Vec::with_capacity(PIECE));
+            self.full.push(full);
+            if self.full.len() * PIECE > max {
+                self.full.iter_mut().for_each(|piece| piece.retain(|known| known.time_us >= horizon_us));
+                let kept = self.full.concat();
+                self.full = kept.chunks(PIECE).map(<[Remembered]>::to_vec).collect();
+            }
+        }
+        self.filling.push(new);
+    }
 }
 
 impl Repeats {
     pub(crate) fn new(seed: u64, ids_max: usize) -> Self {
-        Self { table: HashTable::new(), seed, ids_max, forgotten_before_us: i64::MIN }
+        Self {
+            table: HashTable::new(),
+            seed,
+            ids_max,
+            forgotten_before_us: i64::MIN,
+            expired_before_us: i64::MIN,
+            fresh: None,
+        }
     }
 
     /// The least watermark time that the memory still covers, given where it ends by the clock.
     pub(crate) fn covers_from_us(&self, horizon_us: i64) -> i64 {
-        horizon_us.max(self.forgotten_before_us)
+        horizon_us.max(self.forgotten_before_us).max(self.expired_before_us)
+    }
+
+    /// From now on nothing older than this is remembered, whatever horizon is asked for.
+    pub(crate) fn forget_before(&mut self, time_us: i64) {
+        self.expired_before_us = self.expired_before_us.max(time_us);
     }
 
     /// Whether the memory was ever too small.
@@ -60,15 +103,20 @@ impl Repeats {
     pub(crate) fn see(&mut self, new: Remembered, horizon_us: i64) -> Seen {
         let horizon_us = self.covers_from_us(horizon_us);
         let hash = spread(new.key, self.seed);
-        if let Some(known) = self.table.find_mut(hash, |known| known.key == new.key) {
-            if known.time_us < horizon_us {
-                *known = new;
-                return Seen::New;
+        if let Ok(found) = self.table.find_entry(hash, |known| known.key == new.key) {
+            let known = *found.get();
+            if known.time_us >= horizon_us {
+                return if known.fingerprint == new.fingerprint { Seen::Repeat } else { Seen::Conflict };
             }
-            return if known.fingerprint == new.fingerprint { Seen::Repeat } else { Seen::Conflict };
+            // As if it had been freed already, so that when it is freed does not show.
+            found.remove();
         }
         self.make_room(horizon_us);
         self.insert(new);
+        if let Some(fresh) = &mut self.fresh {
+            // Twice what can be in force: there is always much to drop, and dropping stays rare.
+            fresh.push(new, horizon_us, 2 * self.table.len() + PIECE);
+        }
         Seen::New
     }
 
@@ -77,7 +125,7 @@ impl Repeats {
         self.table.find(spread(key, self.seed), |known| known.key == key).is_some()
     }
 
-    pub(crate) fn insert(&mut self, new: Remembered) {
+    fn insert(&mut self, new: Remembered) {
         let seed = self.seed;
         self.table.insert_unique(spread(new.key, seed), new, |known| spread(known.key, seed));
     }
@@ -102,22 +150,50 @@ impl Repeats {
         }
     }
 
-    /// Everything remembered, in the order of keys, and from where on the memory is whole.
-    pub(crate) fn remembered(&self) -> (Vec<Remembered>, i64) {
-        let mut all: Vec<Remembered> = self.table.iter().copied().collect();
+    /// Everything remembered from `oldest_us` on, in the order of keys.
+    pub(crate) fn remembered(&self, oldest_us: i64) -> Vec<Remembered> {
+        let mut all: Vec<Remembered> =
+            self.table.iter().copied().filter(|known| known.time_us >= oldest_us).collect();
         all.sort_unstable_by_key(|known| known.key);
-        (all, self.forgotten_before_us)
+        all
     }
 
-    pub(crate) fn restore(
-        &mut self,
-        remembered: impl IntoIterator<Item = Remembered>,
-        forgotten_before_us: i64,
-    ) {
+    /// Where the memory would begin if it had never been full: what is older was forgotten for want of room.
+    pub(crate) fn forgotten_before_us(&self) -> i64 {
+        self.forgotten_before_us
+    }
+
+    /// Where the memory began in what is being restored.
+    pub(crate) fn restored(&mut self, forgotten_before_us: i64, oldest_us: i64) {
         self.forgotten_before_us = forgotten_before_us;
-        for known in remembered {
-            self.insert(known);
+        self.expired_before_us = oldest_us;
+    }
+
+    /// Remembers what a snapshot holds, the later of two with the same key.
+    pub(crate) fn restore(&mut self, known: Remembered) {
+        if known.time_us >= self.expired_before_us {
+            let seed = self.seed;
+            let same = |other: &Remembered| other.key == known.key;
+            self.table.entry(spread(known.key, seed), same, |known| spread(known.key, seed)).insert(known);
         }
+    }
+
+    /// Keeps from now on what is remembered for [`Repeats::take_fresh`].
+    pub(crate) fn track(&mut self) {
+        self.fresh.get_or_insert_default();
+    }
+
+    /// Number of those that [`Repeats::take_fresh`] would give, at least.
+    pub(crate) fn fresh_len(&self) -> usize {
+        self.fresh.as_ref().map_or(0, |fresh| fresh.full.len() * PIECE + fresh.filling.len())
+    }
+
+    /// What was remembered since this was last asked for, in order and in pieces.
+    pub(crate) fn take_fresh(&mut self) -> Vec<Vec<Remembered>> {
+        let Some(fresh) = &mut self.fresh else { return Vec::new() };
+        let Fresh { mut full, filling } = std::mem::take(fresh);
+        full.push(filling);
+        full
     }
 
     /// Number of transactions in memory.

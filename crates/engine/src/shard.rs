@@ -10,6 +10,7 @@ use weir_events::time::DAY_US;
 use weir_events::{Alert, MandateRecord, Rates, Transaction, Verdict};
 
 use crate::ahead::Ahead;
+use crate::checkpoint::Checkpoint;
 use crate::config::{Config, TierPolicy};
 use crate::intake::Stamp;
 use crate::judge::settle;
@@ -25,6 +26,18 @@ pub struct BoundReached {
     pub bound: Bound,
     /// Its configured value.
     pub max: usize,
+}
+
+/// Whose risk profiles a decision changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed {
+    /// Number of the transaction's agent: its profile always changes.
+    pub agent: u32,
+    /// Number of its user.
+    pub user: u32,
+    /// Whether something changed that stands in the profiles of all the user's agents: pairs that they
+    /// made together, or the episodes that are the user's own.
+    pub whole_user: bool,
 }
 
 /// What follows from the configuration, worked out once.
@@ -92,33 +105,90 @@ pub struct Shard {
     pub(crate) mandates: Mandates,
     pub(crate) keyed: Keyed,
     pub(crate) names: Names,
+    /// The latest checkpoint; only where they are taken.
+    pub(crate) checkpoint: Checkpoint,
 }
 
 impl Shard {
     /// A shard that has seen nothing. `seed` spreads the hash tables and shows in no output.
     #[must_use]
     pub fn new(config: &Config, seed: u64) -> Self {
-        let bounds = &config.bounds;
         Self {
-            mandates: Mandates::new(seed, bounds.mandates_max, bounds.holder_mandates_max),
+            mandates: Mandates::new(seed, &config.bounds),
             keyed: Keyed::new(seed),
             names: Names::new(seed),
+            checkpoint: Checkpoint::default(),
             policy: Arc::new(Policy::new(config.clone())),
         }
     }
 
-    /// Prepares a mandate's record for [`Shard::apply`].
+    /// Decides by another configuration from the next transaction on: what this shard then is,
+    /// [`Shard::restore`] under that configuration makes of its snapshot.
+    pub fn reconfigure(&mut self, config: &Config) {
+        let policy = Policy::new(config.clone());
+        self.mandates.reconfigure(&config.bounds, &policy.categories);
+        self.policy = Arc::new(policy);
+    }
+
+    /// Prepares a mandate's record for [`Shard::apply`], under the configuration as it is now.
     #[must_use]
     pub fn prepare(&self, record: &MandateRecord) -> MandateChange {
         MandateChange::new(record, &self.policy.categories)
     }
 
+    /// [`Shard::apply_version`] for who counts no versions.
+    ///
+    /// # Errors
+    /// As for [`Shard::apply_version`].
+    pub fn apply(&mut self, change: &MandateChange) -> Result<(), BoundReached> {
+        self.apply_version(change, 0)
+    }
+
     /// Puts the newest state of a mandate in force, or removes it; what was done under it is kept.
+    /// `version` tells this record from others of the mandate, and is not negative.
     ///
     /// # Errors
     /// When the shard holds as many mandates as it may.
-    pub fn apply(&mut self, change: &MandateChange) -> Result<(), BoundReached> {
-        self.mandates.apply(change.mandate_id(), change.terms())
+    pub fn apply_version(&mut self, change: &MandateChange, version: i64) -> Result<(), BoundReached> {
+        self.mandates.apply(change.mandate_id(), change.terms(), version)
+    }
+
+    /// Version of the mandate's record in force, a deletion included; −1: none ever was, the id was only
+    /// presented. `None`: never met.
+    #[must_use]
+    pub fn mandate_version(&self, mandate_id: &str) -> Option<i64> {
+        self.mandates.find(mandate_id).map(|at| self.mandates.entry(at).version)
+    }
+
+    /// Whether the shard knows terms of this mandate.
+    #[must_use]
+    pub fn mandate_is_known(&self, mandate_id: &str) -> bool {
+        self.mandates.find(mandate_id).is_some_and(|at| self.mandates.terms(at).is_some())
+    }
+
+    /// Every mandate that was met, with its version as [`Shard::mandate_version`] gives it and whether it
+    /// is known, in the order in which they were met.
+    pub fn mandate_versions(&self) -> impl Iterator<Item = (&str, i64, bool)> {
+        self.mandates.iter().map(|entry| (&*entry.mandate_id, entry.version, entry.terms.is_some()))
+    }
+
+    /// Numbers of the agents that have a use under the mandate: whose profiles change with it.
+    #[must_use]
+    pub fn agents_of_mandate(&self, mandate_id: &str) -> Vec<u32> {
+        let ledgers = self.mandates.ledgers_of(mandate_id).iter();
+        ledgers.flat_map(|&at| &self.keyed.ledgers[at].uses).map(|usage| usage.agent).collect()
+    }
+
+    /// Numbers of the user's agents, in the order in which they were first seen.
+    #[must_use]
+    pub fn agents_of_user(&self, user: u32) -> &[u32] {
+        if (user as usize) < self.keyed.users.len() { &self.keyed.users[user].agents } else { &[] }
+    }
+
+    /// Number of an agent that was seen.
+    #[must_use]
+    pub fn find_agent(&self, user_id: &str, agent_id: &str) -> Option<u32> {
+        self.keyed.find_agent(user_id, agent_id)
     }
 
     /// Decides one accepted transaction into `verdict` and appends what its episodes have to tell.
@@ -132,7 +202,7 @@ impl Shard {
         stamp: &Stamp,
         verdict: &mut Verdict,
         alerts: &mut Vec<Alert>,
-    ) -> Result<(), BoundReached> {
+    ) -> Result<Changed, BoundReached> {
         let ahead = Ahead::hashed(tx, &self.keyed, &self.mandates, &mut self.names);
         self.decide_ahead(tx, &ahead, stamp, verdict, alerts)
     }
@@ -148,14 +218,18 @@ impl Shard {
         stamp: &Stamp,
         verdict: &mut Verdict,
         alerts: &mut Vec<Alert>,
-    ) -> Result<(), BoundReached> {
+    ) -> Result<Changed, BoundReached> {
         let Self { policy, mandates, keyed, .. } = self;
         let number = match (ahead.mandate, tx.mandate_id.as_deref()) {
             (None, Some(mandate_id)) => Some(mandates.number(mandate_id, ahead.mandate_hash)?),
             (known, _) => known,
         };
         let places = keyed.places(tx, ahead, number, &policy.config.bounds)?;
+        if let (Some(mandate), Some(ledger)) = (number, places.new_ledger) {
+            mandates.note_ledger(mandate, ledger);
+        }
         let mut on = keyed.hold(places);
+        let before = on.shared(policy);
 
         let terms = number.and_then(|at| mandates.terms(at));
         let mut payment = policy.payment(tx, ahead, stamp, on.agent.number);
@@ -163,6 +237,8 @@ impl Shard {
         payment.omitted = if number.is_none() { mandates.usable(tx, ahead.agent_hash) } else { None };
         payment.at = on.take_in(&payment, policy);
         on.close_episodes(payment.believed_us, policy, alerts);
+        // An episode that closes and one that opens leave as many; looked at between, they show.
+        let closed = on.shared(policy);
 
         verdict.clear();
         verdict.late = stamp.late;
@@ -172,7 +248,8 @@ impl Shard {
         on.tell_episodes(&payment, verdict, alerts);
         on.learn(&payment, policy, verdict);
         on.note_decision(&payment, policy, verdict, &measures);
-        Ok(())
+        let whole_user = closed != before || closed != on.shared(policy);
+        Ok(Changed { agent: places.agent, user: places.user, whole_user })
     }
 
     /// Agents seen.

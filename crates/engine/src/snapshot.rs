@@ -1,17 +1,15 @@
 //! The whole state as Arrow record batches, and back.
 //!
 //! One table per kind of entity. Keys are columns of their own, so that a snapshot can be looked
-//! into with ordinary tools; the state of an entity is one binary column. Rows stand in the order of
-//! the entities' numbers, which other entities refer to, so what is restored goes on byte for byte.
+//! into with ordinary tools; the state of an entity is one binary column. Entities are numbered, and
+//! others refer to those numbers, so what is restored goes on byte for byte. Of several rows with the
+//! same number the last counts: a checkpoint's rows follow those of the one that it builds on.
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, Int64Array, LargeBinaryArray, LargeStringArray, RecordBatch, UInt64Array,
-};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{Array, Int64Array, LargeBinaryArray, LargeStringArray, RecordBatch, UInt64Array};
+use arrow::datatypes::Field;
 use arrow::error::ArrowError;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_detectors::Terms;
 use weir_events::Mandate;
@@ -20,15 +18,15 @@ use crate::config::Config;
 use crate::entities::{Agent, Ledger, User};
 use crate::intake::Intake;
 use crate::keyed::Keyed;
-use crate::mandates::MandateEntry;
-use crate::repeats::{Remembered, Repeats};
+use crate::repeats::Remembered;
+use crate::rows::{repeats_batch, schemas};
 use crate::shard::Shard;
+use crate::table::ROWS_PER_BATCH;
 
-/// Rows per record batch.
-pub const ROWS_PER_BATCH: usize = 65_536;
-
-/// Tables of a snapshot, in the order in which they are written and read.
-pub const TABLES: [&str; 6] = ["users", "agents", "mandates", "ledgers", "repeats", "watermark"];
+/// Version of the state and of how it decides. It is raised whenever the same input would be decided
+/// differently, or the state is laid out differently, so that nothing is reproduced or restored by a
+/// release that would make something else of it.
+pub const STATE_VERSION: u32 = 1;
 
 /// A snapshot: record batches per table name.
 pub type Tables = Vec<(&'static str, Vec<RecordBatch>)>;
@@ -70,95 +68,33 @@ pub enum RestoreError {
     },
 }
 
-/// Arrow schema of each table.
-#[must_use]
-pub fn schemas() -> Vec<(&'static str, Schema)> {
-    TABLES.into_iter().map(|table| (table, schema(table))).collect()
-}
-
-fn schema(table: &str) -> Schema {
-    let text = |name: &str| Field::new(name, DataType::LargeUtf8, false);
-    let state = Field::new("state", DataType::LargeBinary, true);
-    let number = |name: &str| Field::new(name, DataType::UInt64, false);
-    let time = |name: &str| Field::new(name, DataType::Int64, false);
-    Schema::new(match table {
-        "users" => vec![text("user_id"), state],
-        "agents" => vec![text("agent_id"), number("user"), state],
-        "mandates" => vec![text("mandate_id"), state],
-        "ledgers" => vec![number("mandate"), number("user"), state],
-        "repeats" => vec![number("key"), number("fingerprint"), time("time_us")],
-        _ => vec![time("forgotten_before_us"), state],
-    })
-}
-
 impl Shard {
-    /// The state of the shard and of its intake.
+    /// The whole state of the shard and of its intake, all at once.
     ///
     /// # Errors
     /// When Arrow refuses a batch, which means that memory ran out.
     pub fn snapshot(&self, intake: &Intake) -> Result<Tables, ArrowError> {
-        let users: Vec<&User> = self.keyed.users.iter().collect();
-        let agents: Vec<&Agent> = self.keyed.agents.iter().collect();
-        let mandates: Vec<&MandateEntry> = self.mandates.iter().collect();
-        let ledgers: Vec<&Ledger> = self.keyed.ledgers.iter().collect();
-        let (remembered, forgotten_before_us) = intake.repeats.remembered();
-        let number = |value: u32| u64::from(value);
+        let arrived = intake.arrived();
+        let remembered = intake.repeats.remembered(arrived.oldest_accepted_us);
+        let repeats = if remembered.is_empty() {
+            vec![repeats_batch(&[])?]
+        } else {
+            remembered.chunks(ROWS_PER_BATCH).map(repeats_batch).collect::<Result<_, _>>()?
+        };
         Ok(vec![
-            (
-                "users",
-                batches("users", &users, |rows| {
-                    vec![texts(rows, |user| &user.user_id), states(rows, |user| Some(encoded(user)))]
-                })?,
-            ),
-            (
-                "agents",
-                batches("agents", &agents, |rows| {
-                    let states = states(rows, |agent| Some(encoded(agent)));
-                    vec![
-                        texts(rows, |agent| &agent.agent_id),
-                        numbers(rows, |agent| number(agent.user)),
-                        states,
-                    ]
-                })?,
-            ),
-            (
-                "mandates",
-                batches("mandates", &mandates, |rows| {
-                    let state =
-                        |entry: &&MandateEntry| entry.terms.as_ref().map(|terms| encoded(&terms.mandate()));
-                    vec![texts(rows, |entry| &entry.mandate_id), states(rows, state)]
-                })?,
-            ),
-            (
-                "ledgers",
-                batches("ledgers", &ledgers, |rows| {
-                    let (mandate, user) =
-                        (numbers(rows, |at| number(at.mandate)), numbers(rows, |at| number(at.user)));
-                    vec![mandate, user, states(rows, |ledger| Some(encoded(ledger)))]
-                })?,
-            ),
-            (
-                "repeats",
-                batches("repeats", &remembered, |rows| {
-                    let times = Int64Array::from_iter_values(rows.iter().map(|known| known.time_us));
-                    vec![
-                        numbers(rows, |known| known.key),
-                        numbers(rows, |known| known.fingerprint),
-                        Arc::new(times),
-                    ]
-                })?,
-            ),
-            (
-                "watermark",
-                batches("watermark", &[&intake.watermark], |rows| {
-                    let forgotten = Int64Array::from_iter_values(rows.iter().map(|_| forgotten_before_us));
-                    vec![Arc::new(forgotten), states(rows, |watermark| Some(encoded(watermark)))]
-                })?,
-            ),
+            ("users", self.keyed.users.batches()?),
+            ("agents", self.keyed.agents.batches()?),
+            ("mandates", self.mandates.table.batches()?),
+            ("ledgers", self.keyed.ledgers.batches()?),
+            ("repeats", repeats),
+            ("watermark", vec![arrived.batch()?]),
         ])
     }
 
-    /// A shard and its intake from what [`Shard::snapshot`] gave, under the same configuration.
+    /// A shard and its intake from what [`Shard::snapshot`] gave, or from the batches of a chain of
+    /// checkpoints, in order. Under another configuration than it was
+    /// taken under, they are what [`Shard::reconfigure`] and [`Intake::reconfigure`] would have made of
+    /// the shard that it was taken of.
     ///
     /// # Errors
     /// When a table is missing or does not hold what this release writes.
@@ -175,11 +111,14 @@ impl Shard {
 
     fn restore_keys(&mut self, tables: &Tables) -> Result<(), RestoreError> {
         let keyed = &mut self.keyed;
-        for (row, user) in decoded_rows::<User>(tables, "users")?.into_iter().enumerate() {
-            let user = user.ok_or(RestoreError::Dangling { table: "users", row })?;
+        for (row, place) in places(tables, "users")?.enumerate() {
+            let place = place?;
+            let user: User = place.state(row)?.ok_or(RestoreError::Dangling { table: "users", row })?;
             keyed.users.insert(keyed.user_hash(&user.user_id), user);
         }
-        for (row, agent) in decoded_rows::<Agent>(tables, "agents")?.into_iter().enumerate() {
+        for (row, place) in places(tables, "agents")?.enumerate() {
+            let place = place?;
+            let agent: Option<Agent> = place.state(row)?;
             let agent = agent.filter(|agent| (agent.user as usize) < keyed.users.len());
             let agent = agent.ok_or(RestoreError::Dangling { table: "agents", row })?;
             let user_hash = keyed.user_hash(&keyed.users[agent.user].user_id);
@@ -189,28 +128,31 @@ impl Shard {
     }
 
     fn restore_mandates(&mut self, tables: &Tables) -> Result<(), RestoreError> {
-        let ids = column_values::<LargeStringArray, _>(tables, "mandates", "mandate_id", |column, row| {
-            column.value(row).to_owned()
-        })?;
-        let states = decoded_rows::<Mandate>(tables, "mandates")?;
-        for (row, (mandate_id, state)) in ids.into_iter().zip(states).enumerate() {
+        for (row, place) in places(tables, "mandates")?.enumerate() {
+            let place = place?;
+            let mandate_id: &LargeStringArray = place.column("mandate_id")?;
+            let version: &Int64Array = place.column("version")?;
+            let state: Option<Mandate> = place.state(row)?;
             let terms = state.map(|mandate| Arc::new(Terms::new(&mandate, &self.policy.categories)));
-            let applied = self.mandates.apply(&mandate_id, terms.as_ref());
-            applied.map_err(|_| RestoreError::Dangling { table: "mandates", row })?;
+            self.mandates.restore(mandate_id.value(place.row), terms, version.value(place.row));
         }
         Ok(())
     }
 
     fn restore_ledgers(&mut self, tables: &Tables) -> Result<(), RestoreError> {
-        let (keyed, mandates) = (&mut self.keyed, &self.mandates);
-        for (row, ledger) in decoded_rows::<Ledger>(tables, "ledgers")?.into_iter().enumerate() {
+        let (keyed, mandates) = (&mut self.keyed, &mut self.mandates);
+        for (row, place) in places(tables, "ledgers")?.enumerate() {
+            let place = place?;
             let whole = |ledger: &Ledger| {
                 (ledger.user as usize) < keyed.users.len()
                     && (ledger.mandate as usize) < mandates.len()
                     && ledger.uses.iter().all(|usage| (usage.agent as usize) < keyed.agents.len())
             };
+            let ledger: Option<Ledger> = place.state(row)?;
             let ledger = ledger.filter(whole).ok_or(RestoreError::Dangling { table: "ledgers", row })?;
-            keyed.ledgers.insert(Keyed::ledger_hash(ledger.mandate, ledger.user), ledger);
+            let mandate = ledger.mandate;
+            let at = keyed.ledgers.insert(Keyed::ledger_hash(mandate, ledger.user), ledger);
+            mandates.note_ledger(mandate, at);
         }
         Ok(())
     }
@@ -235,48 +177,76 @@ impl Shard {
 }
 
 fn restored_intake(config: &Config, seed: u64, tables: &Tables) -> Result<Intake, RestoreError> {
-    let number = |column: &UInt64Array, row: usize| column.value(row);
-    let time = |column: &Int64Array, row: usize| column.value(row);
-    let keys = column_values(tables, "repeats", "key", number)?;
-    let fingerprints = column_values(tables, "repeats", "fingerprint", number)?;
-    let times = column_values(tables, "repeats", "time_us", time)?;
-    let forgotten = column_values(tables, "watermark", "forgotten_before_us", time)?;
-    let watermark = decoded_rows(tables, "watermark")?.into_iter().next().flatten();
-    let remembered = keys.into_iter().zip(fingerprints).zip(times);
-    let remembered = remembered.map(|((key, fingerprint), time_us)| Remembered { key, fingerprint, time_us });
+    let none = RestoreError::Dangling { table: "watermark", row: 0 };
+    let latest = table(tables, "watermark")?.iter().rev().find(|batch| batch.num_rows() > 0).ok_or(none)?;
+    let place = Place { table: "watermark", batch: latest, row: latest.num_rows() - 1 };
+    let time = |column| Ok::<_, RestoreError>(place.column::<Int64Array>(column)?.value(place.row));
     let mut intake = Intake::new(config, seed);
-    intake.repeats = Repeats::new(seed, config.bounds.remembered_ids_max);
-    intake.repeats.restore(remembered, forgotten.first().copied().unwrap_or(i64::MIN));
-    intake.watermark = watermark.ok_or(RestoreError::Dangling { table: "watermark", row: 0 })?;
+    let watermark = place.state(place.row)?;
+    intake.watermark = watermark.ok_or(RestoreError::Dangling { table: "watermark", row: place.row })?;
+    intake.repeats.restored(time("forgotten_before_us")?, time("oldest_accepted_us")?);
+    for batch in table(tables, "repeats")? {
+        let place = Place { table: "repeats", batch, row: 0 };
+        let (keys, fingerprints): (&UInt64Array, &UInt64Array) =
+            (place.column("key")?, place.column("fingerprint")?);
+        let times: &Int64Array = place.column("time_us")?;
+        let rows = keys.values().iter().zip(fingerprints.values()).zip(times.values());
+        for ((&key, &fingerprint), &time_us) in rows {
+            intake.repeats.restore(Remembered { key, fingerprint, time_us });
+        }
+    }
     Ok(intake)
 }
 
-/// The table's rows in batches of [`ROWS_PER_BATCH`]; one empty batch for an empty table.
-fn batches<T>(
+/// Where the row of an entity stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
     table: &'static str,
-    rows: &[T],
-    columns: impl Fn(&[T]) -> Vec<ArrayRef>,
-) -> Result<Vec<RecordBatch>, ArrowError> {
-    let schema = Arc::new(schema(table));
-    let batch = |rows: &[T]| RecordBatch::try_new(Arc::clone(&schema), columns(rows));
-    if rows.is_empty() { Ok(vec![batch(rows)?]) } else { rows.chunks(ROWS_PER_BATCH).map(batch).collect() }
+    batch: &'a RecordBatch,
+    row: usize,
 }
 
-fn texts<T>(rows: &[T], text: impl Fn(&T) -> &str) -> ArrayRef {
-    Arc::new(LargeStringArray::from_iter_values(rows.iter().map(text)))
+impl<'a> Place<'a> {
+    fn column<A: Array + 'static>(&self, name: &'static str) -> Result<&'a A, RestoreError> {
+        let array = self.batch.column_by_name(name).and_then(|array| array.as_any().downcast_ref());
+        array.ok_or(RestoreError::WrongColumn { table: self.table, column: name.to_owned() })
+    }
+
+    /// The state of the entity; `row` is what an error calls it.
+    fn state<T: DeserializeOwned>(&self, row: usize) -> Result<Option<T>, RestoreError> {
+        let column: &LargeBinaryArray = self.column("state")?;
+        let known = column.is_valid(self.row).then(|| postcard::from_bytes(column.value(self.row)));
+        known.transpose().map_err(|source| RestoreError::WrongState { table: self.table, row, source })
+    }
 }
 
-fn numbers<T>(rows: &[T], number: impl Fn(&T) -> u64) -> ArrayRef {
-    Arc::new(UInt64Array::from_iter_values(rows.iter().map(number)))
-}
-
-fn states<T>(rows: &[T], state: impl Fn(&T) -> Option<Vec<u8>>) -> ArrayRef {
-    Arc::new(rows.iter().map(state).collect::<LargeBinaryArray>())
-}
-
-fn encoded(state: &impl Serialize) -> Vec<u8> {
-    // States are plain data of known length, which postcard always encodes.
-    postcard::to_stdvec(state).unwrap_or_default()
+/// The latest row of every entity, in the order of their numbers; a gap is an error when it is reached.
+fn places<'a>(
+    tables: &'a Tables,
+    name: &'static str,
+) -> Result<impl Iterator<Item = Result<Place<'a>, RestoreError>>, RestoreError> {
+    let batches = table(tables, name)?;
+    let most = batches.iter().map(RecordBatch::num_rows).sum();
+    // Eight bytes each, because there is one per entity.
+    let (mut places, nowhere) = (Vec::new(), (u32::MAX, u32::MAX));
+    for (at, batch) in (0..).zip(batches) {
+        let numbers: &UInt64Array = Place { table: name, batch, row: 0 }.column("number")?;
+        for (row, &number) in (0..).zip(numbers.values()) {
+            // Without a gap there are no more entities than rows.
+            let number = usize::try_from(number).ok().filter(|&number| number < most);
+            let number = number.ok_or(RestoreError::Dangling { table: name, row: row as usize })?;
+            if number >= places.len() {
+                places.resize(number + 1, nowhere);
+            }
+            if let Some(place) = places.get_mut(number) {
+                *place = (at, row);
+            }
+        }
+    }
+    Ok(places.into_iter().enumerate().map(move |(number, (at, row))| {
+        let batch = batches.get(at as usize).ok_or(RestoreError::Dangling { table: name, row: number })?;
+        Ok(Place { table: name, batch, row: row as usize })
+    }))
 }
 
 fn table<'a>(tables: &'a Tables, name: &'static str) -> Result<&'a [RecordBatch], RestoreError> {
@@ -299,33 +269,4 @@ fn check_columns(tables: &Tables) -> Result<(), RestoreError> {
         }
     }
     Ok(())
-}
-
-fn column_values<A: Array + 'static, T>(
-    tables: &Tables,
-    name: &'static str,
-    column: &'static str,
-    value: impl Fn(&A, usize) -> T,
-) -> Result<Vec<T>, RestoreError> {
-    let mut values = Vec::new();
-    for batch in table(tables, name)? {
-        let array = batch.column_by_name(column).and_then(|array| array.as_any().downcast_ref::<A>());
-        let array = array.ok_or(RestoreError::WrongColumn { table: name, column: column.to_owned() })?;
-        values.extend((0..array.len()).map(|row| value(array, row)));
-    }
-    Ok(values)
-}
-
-fn decoded_rows<T: DeserializeOwned>(
-    tables: &Tables,
-    name: &'static str,
-) -> Result<Vec<Option<T>>, RestoreError> {
-    let bytes = column_values::<LargeBinaryArray, _>(tables, name, "state", |column, row| {
-        (!column.is_null(row)).then(|| postcard::from_bytes(column.value(row)))
-    })?;
-    let rows = bytes.into_iter().enumerate();
-    rows.map(|(row, state)| {
-        state.transpose().map_err(|source| RestoreError::WrongState { table: name, row, source })
-    })
-    .collect()
 }

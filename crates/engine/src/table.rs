@@ -1,10 +1,15 @@
 //! Entities by key: a dense vector of them and a table of hashes to find them.
 
 use std::hash::{BuildHasher, Hasher};
-use std::ops::{Index, IndexMut};
+use std::ops::Index;
 
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
+
+use crate::rows::{Rows, Stored};
+use crate::tracked::Tracked;
 
 /// Mixes a name's fixed hash with the seed of this process, so that nobody who has read the code
 /// can choose names that crowd one bucket. Nothing printed depends on it.
@@ -22,17 +27,24 @@ pub(crate) fn seeded(seed: u64, key: &str) -> u64 {
     hasher.finish()
 }
 
+/// Rows per record batch of a whole table.
+pub const ROWS_PER_BATCH: usize = 65_536;
+
 /// Entities with dense numbers, found by hash and equality.
+///
+/// There is no way to change one but [`Table::change`], so that no checkpoint misses any.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<T> {
     items: Vec<T>,
     index: HashTable<(u64, u32)>,
     seed: u64,
+    /// Only where checkpoints are taken.
+    tracked: Option<Box<Tracked>>,
 }
 
-impl<T> Table<T> {
+impl<T: Stored> Table<T> {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { items: Vec::new(), index: HashTable::new(), seed }
+        Self { items: Vec::new(), index: HashTable::new(), seed, tracked: None }
     }
 
     /// Number of the entity with this hash for which `is` holds.
@@ -51,9 +63,54 @@ impl<T> Table<T> {
     pub(crate) fn insert(&mut self, hash: u64, item: T) -> u32 {
         let at = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
         self.items.push(item);
+        if let Some(tracked) = &mut self.tracked {
+            tracked.made(at);
+        }
         let seed = self.seed;
         self.index.insert_unique(spread(hash, seed), (hash, at), |&(known, _)| spread(known, seed));
         at
+    }
+
+    /// An entity that is about to change.
+    #[inline]
+    #[allow(clippy::indexing_slicing, reason = "numbers are handed out by `insert` and never taken back")]
+    pub(crate) fn change(&mut self, at: u32) -> &mut T {
+        let item = &mut self.items[at as usize];
+        if let Some(tracked) = &mut self.tracked {
+            tracked.before_change(at, item);
+        }
+        item
+    }
+
+    /// An entity of which something is about to change that its row does not hold.
+    #[allow(clippy::indexing_slicing, reason = "numbers are handed out by `insert` and never taken back")]
+    pub(crate) fn change_unstored(&mut self, at: u32) -> &mut T {
+        &mut self.items[at as usize]
+    }
+
+    /// Notes from now on what changes.
+    pub(crate) fn track(&mut self) {
+        self.tracked.get_or_insert_default();
+    }
+
+    /// The changes, and the entities that they are of.
+    pub(crate) fn tracked(&mut self) -> Option<(&mut Tracked, &[T])> {
+        self.tracked.as_deref_mut().map(|tracked| (tracked, &*self.items))
+    }
+
+    /// All rows in batches of [`ROWS_PER_BATCH`]; one empty batch where there are none.
+    pub(crate) fn batches(&self) -> Result<Vec<RecordBatch>, ArrowError> {
+        let (mut rows, mut batches) = (Rows::default(), Vec::new());
+        for (number, item) in (0..).zip(&self.items) {
+            rows.push(number, item);
+            if rows.len() == ROWS_PER_BATCH {
+                batches.push(rows.batch(T::TABLE)?);
+            }
+        }
+        if rows.len() > 0 || batches.is_empty() {
+            batches.push(rows.batch(T::TABLE)?);
+        }
+        Ok(batches)
     }
 
     /// Number of entities.
@@ -73,12 +130,5 @@ impl<T> Index<u32> for Table<T> {
 
     fn index(&self, at: u32) -> &T {
         &self.items[at as usize]
-    }
-}
-
-#[allow(clippy::indexing_slicing, reason = "numbers are handed out by `insert` and never taken back")]
-impl<T> IndexMut<u32> for Table<T> {
-    fn index_mut(&mut self, at: u32) -> &mut T {
-        &mut self.items[at as usize]
     }
 }

@@ -9,8 +9,8 @@ use weir_detectors::Bound;
 use weir_detectors::hash::name_hash;
 use weir_detectors::risk::VIEWS;
 use weir_engine::{
-    Admission, Ahead, BoundReached, Config, Intake, MandateChange, RestoreError, Schedule, Shard, Tables,
-    TransactionViews, rows_sorted,
+    Admission, Ahead, BoundReached, Config, Intake, MandateChange, RestoreError, Schedule, Shard, Slice,
+    Tables, TransactionViews, rows_sorted,
 };
 use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::view::{Row, View};
@@ -108,6 +108,8 @@ pub struct Weir {
     verdict: Verdict,
     /// What was found ahead of the next transactions.
     ahead: VecDeque<Ahead>,
+    /// Numbers of the agents whose profiles have changed, as the first shard tells it.
+    stale: BTreeSet<u32>,
     /// Mandate records that could not be read.
     pub mandate_rejects: usize,
 }
@@ -145,6 +147,7 @@ impl Weir {
             for shard in &mut self.shards {
                 shard.apply(&change)?;
             }
+            self.stale.extend(self.shards[0].agents_of_mandate(change.mandate_id()));
         }
         Ok(())
     }
@@ -162,6 +165,7 @@ impl Weir {
             window_rows: Vec::new(),
             verdict: Verdict::default(),
             ahead: VecDeque::new(),
+            stale: BTreeSet::new(),
             mandate_rejects: 0,
         }
     }
@@ -190,6 +194,48 @@ impl Weir {
     pub fn snapshot(&self) -> Tables {
         assert_eq!(self.shards.len(), 1);
         self.shards[0].snapshot(&self.intake).unwrap()
+    }
+
+    /// Notes from here on what changes.
+    pub fn track_changes(&mut self) {
+        self.shards.iter_mut().for_each(Shard::track_changes);
+        self.intake.track_changes();
+    }
+
+    /// Begins a checkpoint of the single shard.
+    pub fn begin_checkpoint(&mut self) {
+        self.shards[0].begin_checkpoint(&mut self.intake);
+    }
+
+    /// The next slice of the checkpoint.
+    pub fn continue_checkpoint(&mut self, rows: usize) -> Slice {
+        self.shards[0].continue_checkpoint(rows).unwrap()
+    }
+
+    /// The latest checkpoint is kept.
+    pub fn checkpoint_kept(&mut self) {
+        self.shards[0].checkpoint_kept();
+    }
+
+    /// Goes on under another configuration, with the same mandates to come.
+    pub fn reconfigure(&mut self, config: &Config, mandates: &[impl AsRef<[u8]>]) {
+        (self.config, self.digest) = (config.clone(), config.digest());
+        self.shards.iter_mut().for_each(|shard| shard.reconfigure(config));
+        self.intake.reconfigure(config);
+        self.schedule(mandates);
+        drop(self.schedule.take_due(self.intake.greatest_us()));
+    }
+
+    /// The first shard.
+    #[must_use]
+    pub fn shard(&self) -> &Shard {
+        &self.shards[0]
+    }
+
+    /// The agents of the single shard whose profiles have changed since this was last asked for.
+    pub fn take_stale(&mut self) -> BTreeSet<u32> {
+        assert_eq!(self.shards.len(), 1);
+        std::mem::take(&mut self.stale)
     }
 
     /// Looks the records up that come next, as a replay does, with a single shard.
@@ -223,9 +269,13 @@ impl Weir {
         let mut alerts = Vec::new();
         let of_user = usize::try_from(name_hash(tx.user_id.as_bytes()) % self.shards.len() as u64).unwrap();
         let (shard, verdict) = (&mut self.shards[of_user], &mut self.verdict);
-        match ahead {
+        let changed = match ahead {
             Some(ahead) => shard.decide_ahead(&tx, &ahead, &stamp, verdict, &mut alerts)?,
             None => shard.decide(&tx, &stamp, verdict, &mut alerts)?,
+        };
+        self.stale.insert(changed.agent);
+        if changed.whole_user {
+            self.stale.extend(shard.agents_of_user(changed.user));
         }
         let (scope_row, window_row) = self.views.rows(&tx);
         self.scope_rows.extend(scope_row);

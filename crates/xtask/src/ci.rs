@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::run::{self, Outcome, Program};
 use crate::steps::{Finding, Steps};
-use crate::{layering, long, setup};
+use crate::{chaos, kafka, layering, long, setup};
 
 /// Everything that has to hold.
 pub(crate) fn all(long: bool) -> Outcome {
@@ -23,6 +23,7 @@ pub(crate) fn all(long: bool) -> Outcome {
         quiet(doc.env("RUSTDOCFLAGS", "-D warnings").checked())
     });
     steps.step("test", || quiet(test(false)));
+    steps.step("chaos", || quiet(chaos::run(&chaos::Arguments::of_ci(long))));
     steps.step("digest", || quiet(digest()));
     steps.step("schemas", || quiet(schemas(true)));
     steps.step("deny", deny);
@@ -33,9 +34,14 @@ pub(crate) fn all(long: bool) -> Outcome {
     steps.finish(if long { "ci --long" } else { "ci" })
 }
 
-/// The test suite, and the long runs on demand.
+/// The test suite, and the long runs on demand. It is built before there is a broker, which would only take
+/// memory from the linker.
 pub(crate) fn test(long: bool) -> Outcome {
-    run::cargo(["test", "--workspace", "--locked", "--no-fail-fast"]).without_env("WEIR_BLESS").checked()?;
+    let suite = || run::cargo(["test", "--workspace", "--locked"]).without_env("WEIR_BLESS");
+    suite().args(["--no-run"]).checked()?;
+    kafka::with_broker(|bootstrap| {
+        suite().args(["--no-fail-fast"]).env(kafka::BOOTSTRAP, bootstrap).checked()
+    })?;
     if long {
         long::streams()?;
         println!("{}", long::fuzz()?);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::kafka;
 use crate::run::{self, Outcome, Program};
 use crate::steps::Finding;
 
@@ -13,7 +14,10 @@ const FUZZ_SECONDS: u32 = 60;
 
 /// The test suite with a thousand random streams per property.
 pub(crate) fn streams() -> Outcome {
-    run::cargo(["test", "--workspace", "--locked"]).env("WEIR_STREAMS", LONG_STREAMS).checked()
+    kafka::with_broker(|bootstrap| {
+        let suite = run::cargo(["test", "--workspace", "--locked"]).env("WEIR_STREAMS", LONG_STREAMS);
+        suite.env(kafka::BOOTSTRAP, bootstrap).checked()
+    })
 }
 
 /// Every fuzz target for a minute. cargo-fuzz needs a nightly compiler; without either this fails and says

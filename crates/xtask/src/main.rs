@@ -6,7 +6,9 @@
     reason = "a development tool that talks to the person in front of it"
 )]
 
+mod chaos;
 mod ci;
+mod kafka;
 mod layering;
 mod long;
 mod run;
@@ -31,7 +33,8 @@ struct Arguments {
 enum Command {
     /// Build weir, generate a stream, decide it, and show decisions, profiles and views
     Try,
-    /// Look for the compilers, fetch the sources, install what `ci` needs (cargo-deny) under target/tools
+    /// Look for compilers and Java, fetch the sources and the broker's jars, install what `ci` needs
+    /// (cargo-deny) under target/tools
     Setup,
     /// Set up, then run the whole test suite
     Test {
@@ -45,6 +48,11 @@ enum Command {
         #[arg(long)]
         long: bool,
     },
+    /// The Kafka broker of the tests; with KAFKA_BOOTSTRAP set, that broker is used and none is started
+    Kafka {
+        #[command(subcommand)]
+        action: kafka::Action,
+    },
     /// Prove that events, detectors and engine have no runtime, no clock, no randomness and no I/O
     Layering,
     /// Write schemas/ from the code
@@ -53,12 +61,23 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// On a real broker: kill instances of weir at random moments under load, then account for every record
+    Chaos(chaos::Arguments),
     /// Build weir for release and run the benchmarks; arguments after `--` go to them
     Bench {
+        /// Which: those of the engine and of `weir replay` where none is named
+        suite: Option<Suite>,
         /// For instance `--quick`
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+}
+
+/// Benchmarks that are run by name.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Suite {
+    /// `weir run` on a broker, against a copy that decides nothing
+    Kafka,
 }
 
 /// The benchmarks, of which one runs the command as its users build it.
@@ -75,9 +94,12 @@ fn main() -> ExitCode {
         Command::Setup => setup::everything(),
         Command::Test { long } => setup::for_tests().and_then(|()| ci::test(long)),
         Command::Ci { long } => ci::all(long),
+        Command::Kafka { action } => kafka::run(&action),
         Command::Layering => layering::check().map(|report| println!("{report}")),
         Command::Schemas { check } => ci::schemas(check),
-        Command::Bench { arguments } => bench(&arguments),
+        Command::Chaos(arguments) => chaos::run(&arguments),
+        Command::Bench { suite: None, arguments } => bench(&arguments),
+        Command::Bench { suite: Some(Suite::Kafka), arguments } => chaos::bench(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

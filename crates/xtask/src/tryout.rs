@@ -14,7 +14,7 @@ const SHOWN: usize = 3;
 /// Builds `weir` as the tests do, so that nothing is compiled twice, generates a labelled stream, decides
 /// it, shows what came out, and measures it.
 pub(crate) fn run() -> Outcome {
-    setup::for_tests()?;
+    setup::for_build()?;
     run::cargo(["build", "--workspace", "--locked"]).checked()?;
     let target = run::target();
     let folder = target.join("try");

@@ -20,7 +20,7 @@ use document::Document;
 pub(crate) use document::Override;
 pub(crate) use problem::Problems;
 use problem::{Place, Problem};
-pub(crate) use service::Service;
+pub(crate) use service::{Log as LogKind, Partitioner as PartitionerKind, Service, Start as StartAt};
 
 /// The whole configuration of the command.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

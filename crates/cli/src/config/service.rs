@@ -16,6 +16,7 @@ pub(crate) struct Service {
     /// Folder of the embedded log and of local snapshots.
     pub(crate) data_dir: String,
     pub(crate) kafka: Kafka,
+    pub(crate) registry: Registry,
     pub(crate) snapshots: Snapshots,
     pub(crate) http: Http,
 }
@@ -26,6 +27,7 @@ impl Default for Service {
             log: Log::Kafka,
             data_dir: "weir-data".to_owned(),
             kafka: Kafka::default(),
+            registry: Registry::default(),
             snapshots: Snapshots::default(),
             http: Http::default(),
         }
@@ -49,6 +51,7 @@ impl Service {
         );
         refuse(self.kafka.group_id.is_empty(), "kafka.group_id", "must not be empty");
         refuse(self.kafka.max_batch_records == 0, "kafka.max_batch_records", "must be at least 1");
+        refuse(self.registry.mandates_max == 0, "registry.mandates_max", "must be at least 1");
         refuse(self.snapshots.every.0 == 0, "snapshots.every", "must be longer than 0");
         let has_scheme =
             self.snapshots.url.split_once(':').is_some_and(|(scheme, rest)| {
@@ -90,6 +93,8 @@ pub(crate) struct Kafka {
     pub(crate) max_batch_records: u32,
     /// How long a batch is waited for.
     pub(crate) max_batch_wait: Span,
+    /// Whether decisions carry headers.
+    pub(crate) headers: bool,
     pub(crate) topics: Topics,
     pub(crate) properties: Properties,
 }
@@ -103,6 +108,7 @@ impl Default for Kafka {
             partitioner: Partitioner::Murmur2,
             max_batch_records: 10_000,
             max_batch_wait: Span(5_000),
+            headers: true,
             topics: Topics::default(),
             properties: Properties::default(),
         }
@@ -167,6 +173,20 @@ pub(crate) struct Properties(pub(crate) BTreeMap<String, String>);
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Section `[registry]`: the mandates that this instance knows of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Registry {
+    /// Most mandates held; past it nothing more is decided.
+    pub(crate) mandates_max: usize,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { mandates_max: 20_000_000 }
     }
 }
 

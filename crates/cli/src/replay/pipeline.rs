@@ -99,7 +99,7 @@ pub(super) struct Finished {
 
 impl Pipeline {
     pub(super) fn new(config: &Config, threads: usize, file: String, mandates: Mandates) -> Result<Self> {
-        let seed = hash_seed();
+        let seed = crate::hash_seed();
         let shard = Shard::new(config, seed);
         let worker = || Worker {
             shard: shard.clone(),
@@ -434,10 +434,4 @@ impl Finished {
 /// What a thread gave, or its panic passed on.
 fn joined<T>(result: thread::Result<T>) -> T {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// A seed for the hash tables from the operating system's randomness.
-fn hash_seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0)
 }

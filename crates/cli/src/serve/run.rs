@@ -1,0 +1,137 @@
+//! `weir run`: the service.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use weir_log::Submit;
+use weir_service::http::{Http, Limits, Server};
+use weir_service::metrics::Metrics;
+use weir_service::{Instance, ServiceError, Told};
+
+use super::{As, Opened, open, settings, start_logging};
+use crate::args::RunArgs;
+use crate::config::{Config, Override};
+use crate::configured;
+use crate::failure::Failure;
+
+/// Longest that a stop may take; what is not committed then is left to recovery.
+const STOP_WITHIN: Duration = Duration::from_millis(9_500);
+
+/// How long open requests are waited for at a stop.
+const HTTP_STOP_WITHIN: Duration = Duration::from_secs(1);
+/// Longest token that is read from a file.
+const TOKEN_BYTES_MAX: usize = 4096;
+
+/// Serves until it is told to stop.
+pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let brokers = args.brokers.iter().map(|given| Override::flag("--brokers", "kafka.brokers", given));
+    let listen = args.listen.iter().map(|given| Override::flag("--listen", "http.listen", given));
+    let config = configured(&args.config, brokers.chain(listen).collect())?;
+    start_logging(args.log_format, &args.log_level)?;
+    let service = Service::start(&config)?;
+    service.wait_for_signal()?;
+    service.stop()
+}
+
+/// A running service: an instance and what it is reached by.
+pub(crate) struct Service {
+    instance: Arc<Instance>,
+    serving: JoinHandle<Result<(), ServiceError>>,
+    http: Server,
+}
+
+impl Service {
+    /// Starts to serve the log that the configuration names.
+    pub(crate) fn start(config: &Config) -> Result<Self, Failure> {
+        let Opened { log, embedded } = open(config, As::Member)?;
+        let metrics = Arc::new(Metrics::new());
+        let instance = Instance::new(log, settings(config), metrics).context("cannot start")?;
+        if let Some(log) = &embedded {
+            let (registry, counted) = (Arc::clone(instance.registry()), Arc::clone(instance.metrics()));
+            log.set_mandate_hook(Box::new(move |record| match registry.put(0, record.borrow()) {
+                Ok(Ok(mandate_id)) => Ok(mandate_id),
+                Ok(Err(bad)) => {
+                    counted.mandate_rejected(bad.fault.code);
+                    Err(String::from_utf8_lossy(&bad.json).into_owned())
+                }
+                Err(full) => Err(full.to_string()),
+            }));
+        }
+        let http = Http {
+            listen: config.service.http.listen,
+            token: token(&config.service.http.token_file)?,
+            limits: Limits::default(),
+        };
+        let submit = embedded.map(|log| Arc::new(log) as Arc<dyn Submit>);
+        let told = Told { instance: Arc::clone(&instance), submit };
+        let listen = http.listen;
+        let http = http.start(Arc::new(told)).with_context(|| format!("cannot listen on {listen}"))?;
+        let own = Arc::clone(&instance);
+        let serving = thread::Builder::new().name("instance".to_owned()).spawn(move || own.run());
+        tracing::info!(http = %http.address(), "started");
+        Ok(Self { instance, serving: serving.context("no thread")?, http })
+    }
+
+    /// Where the HTTP interface listens.
+    #[allow(dead_code, reason = "the demo asks")]
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        self.http.address()
+    }
+
+    /// Returns when the process is asked to stop, or the service has stopped by itself.
+    fn wait_for_signal(&self) -> Result<(), Failure> {
+        let runtime = Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
+            let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
+            while !self.serving.is_finished() {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Finishes what was begun and leaves the log.
+    pub(crate) fn stop(self) -> Result<(), Failure> {
+        tracing::info!("stopping");
+        let begun = Instant::now();
+        self.instance.stop();
+        // Those who wait for an answer get it, if it is committed in time.
+        let _ = self.http.stop(HTTP_STOP_WITHIN);
+        while !self.serving.is_finished() {
+            if begun.elapsed() > STOP_WITHIN {
+                // Everything committed is safe, and the rest is recovered by whoever comes next.
+                tracing::warn!("not finished in time; left to recovery");
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let served = self.serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        served.context("the service has stopped")?;
+        tracing::info!(seconds = begun.elapsed().as_secs_f64(), "stopped");
+        Ok(())
+    }
+}
+
+/// The bearer token in a file: its first line. An empty name is no token.
+fn token(file: &str) -> Result<Option<String>, Failure> {
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read http.token_file {file}"))?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
+        return Err(Failure::Usage(format!("http.token_file {file}: its first line must be a token")));
+    }
+    Ok(Some(token.to_owned()))
+}

@@ -1,0 +1,63 @@
+//! Proofs and measurements of Weir on a real broker.
+//!
+//! `chaos` kills instances of `weir run` at random moments under load and then accounts for every record; `bench`
+//! measures `weir run` against `copy`, which does the same consuming and producing without deciding anything.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test tool: a fault of its own may end it, and it talks to the person in front of it"
+)]
+
+mod bench;
+mod chaos;
+mod copy;
+mod feed;
+mod kafka;
+mod process;
+mod random;
+mod site;
+mod stream;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Proofs and measurements of Weir on a real broker.
+#[derive(Debug, Parser)]
+#[command(name = "weir-harness")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send a generated stream
+    Feed(feed::Args),
+    /// Kill instances under load, then account for every record
+    Chaos(chaos::Args),
+    /// Copy a topic exactly once: what Weir is measured against
+    Copy(copy::Args),
+    /// Measure `weir run` against the copy
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Feed(args) => feed::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
+        Command::Copy(args) => copy::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-harness: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Why a shard stopped.
+
+use weir_engine::{BoundReached, RestoreError};
+use weir_log::LogError;
+
+use crate::journal::JournalError;
+use crate::snapshots::SnapshotError;
+
+/// Why a shard stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The log failed or took the partition away.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The journal does not hang together.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The shard is full.
+    #[error(transparent)]
+    Bound(#[from] BoundReached),
+    /// A snapshot cannot be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The store of snapshots failed.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// What was decided before cannot be reproduced.
+    #[error("{0}")]
+    Irreproducible(String),
+    /// Nothing more may be decided; an operator has to act.
+    #[error("{0}")]
+    Halted(String),
+}
+
+impl ServiceError {
+    /// Whether trying again can help without anybody doing anything.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Log(error) => !matches!(error, LogError::Gone { .. } | LogError::Refused(_)),
+            Self::Snapshot(error) => !matches!(error, SnapshotError::Url { .. }),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! One instance of the service: the shards that the log gives it, started and stopped as it says.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use weir_log::{Assignment, Log, LogError, MandateEnds, MandateEvent, Submit};
+
+use crate::error::ServiceError;
+use crate::http::{Backend, Health, ProfileAnswer};
+use crate::live::{self, Control, Query, State, Surroundings};
+use crate::metrics::Metrics;
+use crate::recovery::recover;
+use crate::registry::{Registry, RegistrySettings};
+use crate::settings::Settings;
+use crate::snapshots::Store;
+
+/// Least and greatest pause before a shard is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+/// Pause before a shard that an operator has to help is looked at again.
+const HALTED_FOR: Duration = Duration::from_secs(60);
+/// How long a graceful stop waits for shards to finish; what is not committed then is left to recovery.
+const STOP_WAIT: Duration = Duration::from_secs(7);
+/// How long the log is kept waiting for a shard that it takes away.
+const REVOKE_WAIT: Duration = Duration::from_secs(15);
+/// How long a question to a shard waits for its answer.
+const QUERY_WAIT: Duration = Duration::from_secs(5);
+
+/// A running instance.
+pub struct Instance {
+    log: Arc<dyn Log>,
+    settings: Arc<Settings>,
+    registry: Arc<Registry>,
+    ends: Option<Box<dyn MandateEnds>>,
+    metrics: Arc<Metrics>,
+    store: Arc<Store>,
+    partitions: i32,
+    shards: Mutex<BTreeMap<i32, ShardThread>>,
+    stop: AtomicBool,
+    mandates_read: AtomicBool,
+}
+
+/// A shard's thread.
+struct ShardThread {
+    control: Arc<Control>,
+    queries: Sender<Query>,
+    thread: JoinHandle<()>,
+}
+
+impl Instance {
+    /// An instance on this log. Reads no record and decides nothing before [`Instance::run`].
+    ///
+    /// # Errors
+    /// When the log cannot be reached.
+    pub fn new(
+        log: Arc<dyn Log>,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, ServiceError> {
+        check_round_trip(&settings.config)?;
+        let store = Arc::new(Store::open(&settings.snapshots_url)?);
+        let partitions = log.partitions()?;
+        let registry = Registry::new(RegistrySettings {
+            base_currency: settings.config.base_currency.0,
+            mandates_max: settings.registry_mandates_max,
+            topic: settings.mandates_topic.clone(),
+            partitioner: settings.partitioner,
+            partitions,
+        });
+        let mandates = log.mandates()?;
+        let ends = mandates.as_ref().map(|mandates| mandates.ends());
+        let keyed = settings.transactions_topic.is_some();
+        drop(mandates);
+        Ok(Arc::new(Self {
+            log,
+            settings: Arc::new(settings),
+            registry: Arc::new(registry),
+            // What comes over HTTP is in the registry before the batch that it came with.
+            ends: ends.filter(|_| keyed),
+            metrics,
+            store,
+            partitions,
+            shards: Mutex::new(BTreeMap::new()),
+            stop: AtomicBool::new(false),
+            mandates_read: AtomicBool::new(false),
+        }))
+    }
+
+    /// The registry of mandates.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.log
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// What each shard of this instance is doing.
+    #[must_use]
+    pub fn states(&self) -> BTreeMap<i32, State> {
+        self.shards().iter().map(|(&partition, shard)| (partition, shard.control.state())).collect()
+    }
+
+    /// Whether the mandates topic has been read to the end that it had at the start.
+    #[must_use]
+    pub fn mandates_read(&self) -> bool {
+        self.mandates_read.load(Ordering::Acquire)
+    }
+
+    /// Ready when every shard that this instance owns decides; one that owns none is ready to be given some.
+    fn health(&self) -> Health {
+        let states = self.states();
+        let trouble = self.registry.trouble();
+        let all_live = states.values().all(|state| *state == State::Live);
+        let shards: BTreeMap<String, serde_json::Value> = states
+            .iter()
+            .map(|(partition, state)| {
+                let why = match state {
+                    State::Retrying(why) | State::Failed(why) => Some(why.as_str()),
+                    _ => None,
+                };
+                (partition.to_string(), serde_json::json!({ "state": state.name(), "why": why }))
+            })
+            .collect();
+        Health {
+            live: !self.is_stopping(),
+            ready: self.mandates_read() && trouble.is_none() && all_live && !self.is_stopping(),
+            details: serde_json::json!({
+                "partitions": shards,
+                "mandates_read": self.mandates_read(),
+                "registry": trouble,
+                "stopping": self.is_stopping(),
+            }),
+        }
+    }
+
+    /// Asks everything to finish; [`Instance::run`] then returns.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn shards(&self) -> MutexGuard<'_, BTreeMap<i32, ShardThread>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves the log until it fails or [`Instance::stop`] is called.
+    ///
+    /// # Errors
+    /// When the log has failed for good.
+    pub fn run(self: &Arc<Self>) -> Result<(), ServiceError> {
+        let own = Arc::clone(self);
+        let mandates = thread::Builder::new().name("mandates".to_owned()).spawn(move || own.read_mandates());
+        let mandates = mandates.map_err(|error| ServiceError::Halted(format!("no thread: {error}")))?;
+        let served = self.serve();
+        self.stop();
+        let partitions: Vec<i32> = self.shards().keys().copied().collect();
+        self.finish(&partitions, STOP_WAIT);
+        self.log.close();
+        // It looks at the stop flag several times a second.
+        let _ = mandates.join();
+        served
+    }
+
+    fn serve(self: &Arc<Self>) -> Result<(), ServiceError> {
+        while !self.is_stopping() {
+            match self.log.next_assignment(Duration::from_millis(50)) {
+                Ok(None) => {}
+                Ok(Some(Assignment::Assigned(partitions))) => {
+                    tracing::info!(?partitions, "assigned");
+                    for partition in partitions {
+                        self.start(partition)?;
+                    }
+                }
+                Ok(Some(Assignment::Revoked { partitions, lost, done })) => {
+                    tracing::info!(?partitions, lost, "revoked");
+                    self.finish(&partitions, if lost { Duration::ZERO } else { REVOKE_WAIT });
+                    // The log waits no longer if it has given up.
+                    let _ = done.send(());
+                }
+                Err(LogError::Unavailable(why)) => {
+                    tracing::warn!(why, "the log cannot be reached");
+                    thread::sleep(RETRY_AFTER);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, partition: i32) -> Result<(), ServiceError> {
+        let (queries, asked) = channel();
+        let control = Arc::new(Control::new(partition, self.metrics.partition(partition)));
+        let (own, shard) = (Arc::clone(self), Arc::clone(&control));
+        let keep = move || own.keep(&shard, &asked);
+        let thread = thread::Builder::new().name(format!("shard-{partition}")).spawn(keep);
+        let thread = thread.map_err(|error| ServiceError::Halted(format!("no thread: {error}")))?;
+        if partition == 0 {
+            self.registry.set_rejecting(true);
+        }
+        self.shards().insert(partition, ShardThread { control, queries, thread });
+        Ok(())
+    }
+
+    /// Stops shards and waits for them; past `wait`, what they have not committed is given up.
+    fn finish(&self, partitions: &[i32], wait: Duration) {
+        let finished: Vec<ShardThread> =
+            partitions.iter().filter_map(|partition| self.shards().remove(partition)).collect();
+        finished.iter().for_each(|shard| shard.control.stop());
+        let until = Instant::now() + wait;
+        let mut gave_up = false;
+        for shard in finished {
+            while !shard.thread.is_finished() {
+                if Instant::now() >= until && !gave_up {
+                    gave_up = true;
+                }
+                if gave_up {
+                    shard.control.give_up();
+                }
+                if Instant::now() >= until + Duration::from_secs(1) {
+                    tracing::warn!(
+                        partition = shard.control.partition,
+                        "the shard does not stop; left behind"
+                    );
+                    break;
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+            self.metrics.forget_partition(shard.control.series());
+            if shard.control.partition == 0 {
+                self.registry.set_rejecting(false);
+            }
+        }
+    }
+
+    /// Keeps a shard going until it is told to stop: recovers it, and again after each failure.
+    fn keep(&self, control: &Control, queries: &std::sync::mpsc::Receiver<Query>) {
+        let mut pause = RETRY_AFTER;
+        while !control.is_stopping() {
+            let begun = Instant::now();
+            let Err(error) = self.live(control, queries) else { break };
+            if control.is_stopping() {
+                break;
+            }
+            if begun.elapsed() > RETRY_AFTER_MAX {
+                pause = RETRY_AFTER;
+            }
+            let partition = control.partition;
+            if self.settings.transactions_topic.is_none() {
+                // Mandates of the batch that failed are in the registry and not in the log.
+                self.mandates_read.store(false, Ordering::Release);
+                self.registry.start_over();
+            }
+            if error.may_pass() {
+                tracing::warn!(partition, %error, "shard is recovered again");
+                control.set_state(State::Retrying(error.to_string()));
+                wait(control, pause);
+                pause = (pause * 2).min(RETRY_AFTER_MAX);
+            } else {
+                tracing::error!(partition, %error, "shard halted");
+                control.set_state(State::Failed(error.to_string()));
+                wait(control, HALTED_FOR);
+            }
+        }
+        control.set_state(State::Stopped);
+    }
+
+    /// Recovers a shard and keeps it live until it stops.
+    fn live(
+        &self,
+        control: &Control,
+        queries: &std::sync::mpsc::Receiver<Query>,
+    ) -> Result<(), ServiceError> {
+        let partition = control.partition;
+        control.set_state(State::Opening);
+        let mut own = self.log.partition(partition)?;
+        control.set_state(State::Recovering);
+        let begun = Instant::now();
+        let number = (partition, self.partitions);
+        let mut recovered = recover(&mut *own, number, &self.settings, Some(&self.store))?;
+        tracing::info!(
+            partition,
+            snapshot = recovered.snapshot.as_ref().map(|manifest| manifest.sequence),
+            batches = recovered.batches,
+            records = recovered.records,
+            position = recovered.keeper.position(),
+            seconds = begun.elapsed().as_secs_f64(),
+            "recovered"
+        );
+        recovered.keeper.configure();
+        control.set_state(State::WaitingForMandates);
+        while !self.mandates_read() && !control.is_stopping() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        if control.is_stopping() {
+            return Ok(());
+        }
+        let streams = own.go_live(recovered.keeper.position())?;
+        control.set_state(State::Live);
+        let live = || self.shards().values().filter(|shard| shard.control.state() == State::Live).count();
+        let around = Surroundings {
+            control,
+            registry: &self.registry,
+            ends: self.ends.as_deref(),
+            metrics: &self.metrics,
+            queries,
+            store: Some(Arc::clone(&self.store)),
+            journal: own,
+            shards: &live,
+        };
+        live::run(recovered.keeper, recovered.snapshot.as_ref(), streams, around)
+    }
+
+    /// Reads the mandates topic for as long as the instance lives.
+    fn read_mandates(&self) {
+        let mut pause = RETRY_AFTER;
+        while !self.is_stopping() {
+            match self.follow_mandates() {
+                Ok(()) => pause = RETRY_AFTER,
+                Err(ServiceError::Log(error)) if !matches!(error, LogError::Refused(_)) => {
+                    tracing::warn!(%error, "the mandates cannot be read");
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(RETRY_AFTER_MAX);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the mandates cannot be read");
+                    self.registry.fail(error.to_string());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads the topic from its beginning on until it fails or has to be read again.
+    fn follow_mandates(&self) -> Result<(), ServiceError> {
+        let Some(mut source) = self.log.mandates()? else {
+            self.mandates_read.store(true, Ordering::Release);
+            while !self.is_stopping() {
+                thread::sleep(Duration::from_millis(100));
+            }
+            return Ok(());
+        };
+        let ends = source.ends().ends(Duration::from_secs(10))?;
+        while !self.is_stopping() && !self.registry.take_reread() {
+            while !self.registry.wait_for_room(Duration::from_millis(100)) && !self.is_stopping() {}
+            for event in source.next(Duration::from_millis(100))? {
+                match event {
+                    MandateEvent::Record(partition, record) => {
+                        let put = self.registry.put(partition, record.borrow());
+                        let put = put.map_err(|full| ServiceError::Halted(full.to_string()))?;
+                        if let Err(bad) = put {
+                            tracing::debug!(partition, offset = bad.offset, fault = %bad.fault, "bad mandate");
+                        }
+                    }
+                    MandateEvent::Reached(partition, offset) => self.registry.reached(partition, offset),
+                }
+            }
+            if !self.mandates_read() && self.registry.wait_for(&ends, Duration::ZERO) {
+                tracing::info!(mandates = self.registry.len(), "mandates read");
+                self.mandates_read.store(true, Ordering::Release);
+            }
+            self.metrics.registry_mandates(self.registry.len());
+        }
+        Ok(())
+    }
+
+    /// The risk profile of an agent, if this instance owns its user's partition.
+    #[must_use]
+    pub fn profile(&self, user_id: &str, agent_id: &str) -> ProfileAnswer {
+        let of_user = match self.settings.transactions_topic {
+            Some(_) => self.settings.partitioner.partition(user_id.as_bytes(), self.partitions),
+            None => Some(0),
+        };
+        let partitions: Vec<i32> = match of_user {
+            Some(partition) => vec![partition],
+            None => self.shards().keys().copied().collect(),
+        };
+        let mut answers = Vec::new();
+        let mut asked = false;
+        for partition in partitions {
+            let (answer, answered) = channel();
+            let query = Query { user_id: user_id.to_owned(), agent_id: agent_id.to_owned(), answer };
+            match self.shards().get(&partition) {
+                Some(shard) if shard.control.state() != State::Live => return ProfileAnswer::NotReady,
+                // A shard that is gone drops the question, which ends the wait.
+                Some(shard) => drop(shard.queries.send(query)),
+                None => continue,
+            }
+            asked = true;
+            answers.push(answered);
+        }
+        for answered in answers {
+            match answered.recv_timeout(QUERY_WAIT) {
+                Ok(Some(profile)) => return ProfileAnswer::Found(profile),
+                Ok(None) => {}
+                Err(_) => return ProfileAnswer::NotReady,
+            }
+        }
+        if asked { ProfileAnswer::Unknown } else { ProfileAnswer::Elsewhere }
+    }
+}
+
+/// What an instance tells over HTTP.
+pub struct Told {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// Where records that come over HTTP go, if anywhere.
+    pub submit: Option<Arc<dyn Submit>>,
+}
+
+impl Backend for Told {
+    fn profile(&self, user_id: &str, agent_id: &str) -> ProfileAnswer {
+        self.instance.profile(user_id, agent_id)
+    }
+
+    fn health(&self) -> Health {
+        self.instance.health()
+    }
+
+    fn log(&self) -> Arc<dyn Log> {
+        Arc::clone(&self.instance.log)
+    }
+
+    fn submit(&self) -> Option<Arc<dyn Submit>> {
+        self.submit.clone()
+    }
+
+    fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.instance.metrics)
+    }
+}
+
+/// The journal keeps the configuration as JSON, in which a number of very many digits may not come back as it was.
+fn check_round_trip(config: &weir_engine::Config) -> Result<(), ServiceError> {
+    let again =
+        serde_json::to_string(config).and_then(|text| serde_json::from_str::<weir_engine::Config>(&text));
+    match again {
+        Ok(again) if again.digest() == config.digest() => Ok(()),
+        _ => Err(ServiceError::Halted(
+            "a number of the configuration has too many digits to be journaled exactly; write it with at most 15"
+                .to_owned(),
+        )),
+    }
+}
+
+fn wait(control: &Control, pause: Duration) {
+    let until = Instant::now() + pause;
+    while !control.is_stopping() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,63 @@
+//! What the service is told.
+
+use std::time::Duration;
+
+use weir_engine::Config;
+use weir_log::Partitioner;
+
+/// Everything that a shard goes by, beside its input and its journal.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The deciding configuration.
+    pub config: Config,
+    /// Name of the transactions topic, for rejects; `None`: records come over HTTP and have no key.
+    pub transactions_topic: Option<String>,
+    /// Name of the mandates topic; `None` as above.
+    pub mandates_topic: Option<String>,
+    /// How keys are spread over partitions.
+    pub partitioner: Partitioner,
+    /// Where to begin when the journal is empty.
+    pub start: Start,
+    /// Most records decided in one transaction, over all shards of this instance.
+    pub batch_records_max: usize,
+    /// How long a batch is waited for.
+    pub batch_wait: Duration,
+    /// Most mandates in the registry.
+    pub registry_mandates_max: usize,
+    /// URL of the snapshots' store.
+    pub snapshots_url: String,
+    /// How often a shard is snapshotted.
+    pub snapshots_every: Duration,
+    /// Seed of the hash tables; shows in no output.
+    pub seed: u64,
+}
+
+/// Where to begin when the journal is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest record that the topic holds.
+    Earliest,
+    /// With records that arrive from now on.
+    Latest,
+}
+
+impl Settings {
+    /// For deciding a recording again: nothing is read from a log or written to one.
+    pub(crate) fn of_recording(config: Config, topic: Option<String>, partitioner: &str, seed: u64) -> Self {
+        let known = [Partitioner::Murmur2, Partitioner::Crc32];
+        let partitioner = known.into_iter().find(|known| known.name() == partitioner);
+        Self {
+            config,
+            mandates_topic: topic.clone(),
+            transactions_topic: topic,
+            partitioner: partitioner.unwrap_or(Partitioner::Any),
+            start: Start::Earliest,
+            batch_records_max: usize::MAX,
+            batch_wait: Duration::ZERO,
+            registry_mandates_max: usize::MAX,
+            snapshots_url: String::new(),
+            snapshots_every: Duration::MAX,
+            seed,
+        }
+    }
+}
