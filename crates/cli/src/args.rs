@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -87,8 +87,8 @@ is then not in the order of arrival (see --sort) or spread wider than --max-late
 #[command(after_help = REPLAY_AFTER)]
 pub(crate) struct ReplayArgs {
     /// Recorded transactions, in the order of arrival
-    #[arg(long, value_name = "FILE", required_unless_present = "recording", default_value = "")]
-    pub(crate) transactions: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "recording")]
+    transactions: Option<PathBuf>,
     /// A partition as `weir record` wrote it, instead of transactions and mandates: gives its decisions byte for
     /// byte, under the configuration that they were made under
     #[arg(long, value_name = "FILE", conflicts_with_all = ["transactions", "mandates", "config", "set", "max_lateness", "sort", "threads", "verify"])]
@@ -119,6 +119,13 @@ pub(crate) struct ReplayArgs {
     /// Recompute every view from its SQL and fail on any difference
     #[arg(long)]
     pub(crate) verify: bool,
+}
+
+impl ReplayArgs {
+    /// The file of transactions, without which the command line is refused unless there is a recording.
+    pub(crate) fn transactions(&self) -> &Path {
+        self.transactions.as_deref().unwrap_or(Path::new("-"))
+    }
 }
 
 /// How hard attacks are to tell from habits.

@@ -117,11 +117,21 @@ impl Query {
         Ok(offsets)
     }
 
-    /// The group's position, where it has one.
+    /// The group's position, where it has one. A new cluster needs a moment to make the group's coordinator.
     ///
     /// # Errors
     /// When there is no answer.
     pub(crate) fn committed(&self, topic: &str, partition: i32) -> Result<Option<i64>, LogError> {
+        let start = Instant::now();
+        loop {
+            match self.committed_once(topic, partition) {
+                Err(LogError::Unavailable(_)) if start.elapsed() < WAIT => thread::sleep(PAUSE),
+                answer => return answer,
+            }
+        }
+    }
+
+    fn committed_once(&self, topic: &str, partition: i32) -> Result<Option<i64>, LogError> {
         let failed = |error: KafkaError| error::of("the group's position", &error);
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition);

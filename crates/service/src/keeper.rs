@@ -427,14 +427,15 @@ impl Keeper {
     /// Takes from the registry what the batch needs.
     fn side(&mut self, parsed: &[Parsed<'_>], registry: &Registry, ends: Option<&dyn MandateEnds>) -> Side {
         let mut side = Side::default();
-        let unknown = self.needed(&registry.view(), parsed, &mut side.mandates);
+        let has_read_on = self.cursor != Cursor::default() || self.has_read_on(registry, ends);
+        let unknown = self.needed(&registry.view(), parsed, has_read_on, &mut side.mandates);
         if let Some(ends) = ends.filter(|_| unknown) {
             side.waited = true;
-            let wait = Duration::from_micros(self.shard.config().time.mandate_wait.0.unsigned_abs());
+            let wait = self.mandate_wait();
             if let Ok(ends) = ends.ends(wait) {
                 let _ = registry.wait_for(&ends, wait);
             }
-            self.needed(&registry.view(), parsed, &mut side.mandates);
+            self.needed(&registry.view(), parsed, has_read_on, &mut side.mandates);
         }
         if let Some(from) = &self.rejected_to
             && let Some((bad, to)) = registry.bad_since(from)
@@ -447,22 +448,47 @@ impl Keeper {
         side
     }
 
+    fn mandate_wait(&self) -> Duration {
+        Duration::from_micros(self.shard.config().time.mandate_wait.0.unsigned_abs())
+    }
+
+    /// Whether the registry has read all that the state can know of, which for a shard that comes from another
+    /// instance may be more than this one has read so far.
+    fn has_read_on(&self, registry: &Registry, ends: Option<&dyn MandateEnds>) -> bool {
+        let Some(ends) = ends.filter(|_| self.shard.mandate_versions().next().is_some()) else { return true };
+        let wait = self.mandate_wait();
+        ends.ends(wait).is_ok_and(|ends| registry.wait_for(&ends, wait))
+    }
+
     /// Adds to `intaken` what the batch needs of the registry; says whether a presented mandate is unknown.
-    fn needed(&mut self, view: &View<'_>, parsed: &[Parsed<'_>], intaken: &mut Intaken) -> bool {
+    fn needed(
+        &mut self,
+        view: &View<'_>,
+        parsed: &[Parsed<'_>],
+        has_read_on: bool,
+        intaken: &mut Intaken,
+    ) -> bool {
+        // What was taken before a wait may have changed meanwhile.
+        for (id, taken) in intaken.iter_mut() {
+            if let Some((_, newest)) = view.get(id) {
+                *taken = newest;
+            }
+        }
         let mut cursor = self.cursor;
         match view.changes_since(&mut cursor) {
             Some(changes) => {
                 for id in changes {
-                    // What was taken before a wait may have changed meanwhile.
-                    let is_older = |version| view.version(id) > Some(version);
-                    if intaken.contains_key(id) || self.shard.mandate_version(id).is_some_and(is_older) {
+                    if self.shard.mandate_version(id).is_some_and(|version| view.version(id) > Some(version))
+                    {
                         intaken.extend(view.get(id));
                     }
                 }
             }
-            None => self.compare_all(view, intaken),
+            None => self.compare_all(view, has_read_on, intaken),
         }
-        self.cursor = cursor;
+        if has_read_on {
+            self.cursor = cursor;
+        }
         let mut unknown = false;
         for tx in parsed.iter().flatten() {
             let wanted = match tx.mandate_id.as_deref() {
@@ -491,13 +517,15 @@ impl Keeper {
 
     /// Every mandate that the state refers to, compared with the registry: after a recovery, when the topic may
     /// hold less than it did.
-    fn compare_all(&self, view: &View<'_>, intaken: &mut Intaken) {
+    fn compare_all(&self, view: &View<'_>, has_read_on: bool, intaken: &mut Intaken) {
         for (id, version, has_terms) in self.shard.mandate_versions() {
             match view.get(id) {
                 Some((id, taken)) if taken.version > version => drop(intaken.insert(id, taken)),
                 Some(_) => {}
                 // Its tombstone is gone from the topic as well.
-                None if has_terms => drop(intaken.insert(Arc::from(id), Taken { version, text: None })),
+                None if has_terms && has_read_on => {
+                    intaken.insert(Arc::from(id), Taken { version, text: None });
+                }
                 None => {}
             }
         }

@@ -1,6 +1,6 @@
 //! An instance of the service without its threads: every step that they take, one at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub struct Instance {
     pub settings: Arc<Settings>,
     /// Its registry of mandates.
     pub registry: Arc<Registry>,
+    /// How often its shards go on with snapshots, in a hundred steps.
+    pub snapshots: usize,
     /// Its shards by partition.
     pub shards: BTreeMap<i32, Shard>,
     mandates: Arc<Mutex<SimMandates>>,
@@ -114,6 +116,7 @@ impl Instance {
         Self {
             settings: Arc::new(settings),
             registry: Arc::new(registry),
+            snapshots: 30,
             shards: BTreeMap::new(),
             mandates: Arc::new(Mutex::new(log.follow_mandates())),
             start_ends: None,
@@ -165,7 +168,7 @@ impl Instance {
                 let done = self.live(&mut live, random, slow);
                 let result = settled(done);
                 match result {
-                    Ok(Step::Lost) => live.fail(),
+                    Ok(Step::Lost) => live.fail(&self.log),
                     _ => self.shards.get_mut(&number).unwrap().phase = Phase::Live(live),
                 }
                 result
@@ -181,6 +184,9 @@ impl Instance {
         match recovered {
             Ok(mut recovered) => {
                 recovered.keeper.configure();
+                let mut cluster = self.log.cluster();
+                cluster.recoveries.0 += 1;
+                cluster.recoveries.1 += u64::from(recovered.snapshot.is_some());
                 let (keeper, snapshot) = (recovered.keeper, recovered.snapshot);
                 shard.phase = Phase::Recovered(Box::new(Ready { own, keeper, snapshot }));
                 Ok(Step::Done)
@@ -229,7 +235,7 @@ impl Instance {
             live.commit()?;
             return Ok(Step::Done);
         }
-        if random.percent(30) {
+        if random.percent(self.snapshots) {
             self.snapshot(live, random);
         }
         // The deciding thread hands a batch over before it takes the next.
@@ -277,7 +283,7 @@ impl Instance {
         }
         // The thread that writes would wait for the commit.
         if live.committed > live.begun_at {
-            live.write();
+            live.write(&self.log);
         }
     }
 
@@ -290,11 +296,11 @@ impl Instance {
                 live.committing = live.committing.take().or_else(|| live.decided.take());
                 committed = live.commit().is_ok();
             }
-            live.write();
+            live.write(&self.log);
             if let Some(checkpoints) = live.checkpoints.take() {
                 checkpoints.finish(&mut live.keeper, committed);
             }
-            live.write();
+            live.write(&self.log);
         }
         if number == 0 {
             self.registry.set_rejecting(false);
@@ -343,7 +349,7 @@ impl Live {
     }
 
     /// What the thread that writes does with all that it was told.
-    fn write(&mut self) {
+    fn write(&mut self, log: &SimLog) {
         let committed = self.committed;
         let wait = |taken: &Taken| {
             if committed > taken.sequence {
@@ -352,15 +358,19 @@ impl Live {
             Err(LogError::Unavailable("its batch was not committed".to_owned()).into())
         };
         if let Some(writing) = &mut self.writing
-            && let Ok(Some(_)) = writing.catch_up(&mut *self.journal, &wait)
+            && let Ok(Some(published)) = writing.catch_up(&mut *self.journal, &wait)
         {
             self.published += 1;
+            let deltas = published.manifest.files.iter().filter(|file| !file.base);
+            let deltas: BTreeSet<u64> = deltas.map(|file| file.sequence).collect();
+            let mut cluster = log.cluster();
+            cluster.longest_chain = cluster.longest_chain.max(deltas.len());
         }
     }
 
     /// The shard has failed; what its snapshots' thread was told it still does.
-    fn fail(&mut self) {
-        self.write();
+    fn fail(&mut self, log: &SimLog) {
+        self.write(log);
     }
 }
 

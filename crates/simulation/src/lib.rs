@@ -20,6 +20,7 @@ pub mod log;
 pub mod objects;
 mod plain;
 mod random;
+mod retention;
 mod stream;
 mod world;
 
@@ -27,6 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use check::check;
 pub use random::Random;
+pub use retention::retention;
 pub use world::{Counts, Plan, World};
 
 use crate::log::Defect;

@@ -140,6 +140,10 @@ pub struct Cluster {
     pub commits: u64,
     /// Commits that were refused because their owner was fenced.
     pub fenced: u64,
+    /// Recoveries, and those from a snapshot.
+    pub recoveries: (u64, u64),
+    /// Most checkpoints that a snapshot was made of, beside its base.
+    pub longest_chain: usize,
     epochs: Vec<u64>,
     random: Random,
 }
@@ -168,6 +172,8 @@ impl SimLog {
             defect,
             commits: 0,
             fenced: 0,
+            recoveries: (0, 0),
+            longest_chain: 0,
             epochs: vec![0; partitions],
             random,
         })))
@@ -177,7 +183,6 @@ impl SimLog {
     ///
     /// # Panics
     /// When another thread panicked with them.
-    #[must_use]
     pub fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.0.lock().unwrap()
     }

@@ -12,7 +12,7 @@ impl Random {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -22,18 +22,18 @@ impl Random {
 
     /// Another generator, which draws apart from this one.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.any())
     }
 
     /// A number from 0 to `end` − 1; `end` is above 0.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap()
+        usize::try_from(self.any() % end as u64).unwrap()
     }
 
     /// A number from `least` to `greatest`, both included.
     pub fn between(&mut self, least: i64, greatest: i64) -> i64 {
         let span = u64::try_from(greatest - least).unwrap() + 1;
-        least + i64::try_from(self.next() % span).unwrap()
+        least + i64::try_from(self.any() % span).unwrap()
     }
 
     /// True so many times in a thousand.

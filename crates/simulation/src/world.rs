@@ -53,6 +53,8 @@ pub struct Plan {
     pub slow: usize,
     /// An instance reads on in the mandates topic, in a hundred.
     pub reading: usize,
+    /// A live shard goes on with its snapshots, in a hundred.
+    pub snapshots: usize,
 }
 
 impl Plan {
@@ -77,6 +79,7 @@ impl Plan {
             read: random.pick(&[0, 0, 10]),
             slow: random.pick(&[0, 30, 70]),
             reading: random.pick(&[3, 20, 50]),
+            snapshots: random.pick(&[5, 30, 100]),
         }
     }
 }
@@ -104,6 +107,12 @@ pub struct Counts {
     pub fenced: u64,
     /// Records that arrived.
     pub records: u64,
+    /// Recoveries.
+    pub recoveries: u64,
+    /// Of them from a snapshot.
+    pub from_snapshot: u64,
+    /// Most checkpoints that a snapshot was made of, beside its base.
+    pub longest_chain: usize,
 }
 
 impl Counts {
@@ -119,6 +128,9 @@ impl Counts {
         self.commits += other.commits;
         self.fenced += other.fenced;
         self.records += other.records;
+        self.recoveries += other.recoveries;
+        self.from_snapshot += other.from_snapshot;
+        self.longest_chain = self.longest_chain.max(other.longest_chain);
     }
 }
 
@@ -216,6 +228,8 @@ impl World {
         self.settle()?;
         let cluster = self.log.cluster();
         (self.counts.commits, self.counts.fenced) = (cluster.commits, cluster.fenced);
+        (self.counts.recoveries, self.counts.from_snapshot) = cluster.recoveries;
+        self.counts.longest_chain = cluster.longest_chain;
         Ok(())
     }
 
@@ -309,12 +323,14 @@ impl World {
     /// Starts an instance in a place that is empty.
     fn start(&mut self, at: usize) {
         let mut settings = self.settings.clone();
-        settings.seed = self.random.next();
+        settings.seed = self.random.any();
         if self.plan.reconfigures {
             settings.config = configuration(&mut self.random);
         }
         self.note(format!("instance {at} starts with configuration {}", &settings.config.digest()[..8]));
-        self.instances[at] = Some(Instance::new(&self.log, &self.store, settings));
+        let mut instance = Instance::new(&self.log, &self.store, settings);
+        instance.snapshots = self.plan.snapshots;
+        self.instances[at] = Some(instance);
     }
 
     fn crash(&mut self) {
@@ -602,14 +618,19 @@ impl World {
         }
         self.note("settling");
         self.rebalance();
+        // Looking may ask for the mandates to be read again, so a single look is not enough.
+        let mut looks = 0;
         for _ in 0..SETTLE_STEPS {
             self.counts.steps += 1;
             for instance in self.instances.iter_mut().flatten() {
                 instance.read_mandates(50);
             }
             self.step(0)?;
-            if self.counts.steps.is_multiple_of(16) && self.is_settled() {
-                return Ok(());
+            if self.counts.steps.is_multiple_of(16) {
+                looks = if self.is_settled() { looks + 1 } else { 0 };
+                if looks == 2 {
+                    return Ok(());
+                }
             }
         }
         Err("it does not settle".to_owned())

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use weir_simulation::log::Defect;
-use weir_simulation::{Counts, simulate};
+use weir_simulation::{Counts, retention, simulate};
 
 /// Seeds within which a broken log has to be found out.
 const DEFECT_SEEDS: u64 = 20;
@@ -63,6 +63,14 @@ fn every_record_is_decided_once_whatever_happens() {
             "seed {seed} fails: {why}\nof {seeds} seeds fail {}: {all:?}\nto repeat it:\n  WEIR_SEED={seed} WEIR_SEEDS=1 cargo test -p weir-simulation --test simulation",
             all.len()
         );
+    }
+}
+
+#[test]
+fn input_that_was_deleted_is_told_with_partition_and_offsets() {
+    let (first, seeds) = (number("WEIR_SEED", 1), number("WEIR_SEEDS", 300));
+    for seed in first..first + seeds.div_ceil(10) {
+        retention(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }
 }
 

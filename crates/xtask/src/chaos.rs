@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         // A broker that the environment names is not ours to stop.
         if kafka::given().is_none() {
             let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
-            harness = harness.args(["--broker-command", &format!("{} kafka", own.display())]);
+            harness = harness.args(["--broker-command", &format!("'{}' kafka", own.display())]);
         }
         harness.checked()
     })

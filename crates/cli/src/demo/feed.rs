@@ -6,6 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use weir_engine::{Intake, Watermark};
 use weir_events::Currency;
 use weir_events::codec::{parse_mandate, parse_transaction};
@@ -134,7 +136,7 @@ impl<'a> Feed<'a> {
         let begun = Instant::now();
         loop {
             let told = match self.client.get("/readyz") {
-                Ok(ready) if ready.status == 200 => return Ok(()),
+                Ok(told) if told.status == 200 && is_owned(&told.body) => return Ok(()),
                 Ok(unready) => String::from_utf8_lossy(&unready.body).into_owned(),
                 Err(error) => error.to_string(),
             };
@@ -193,6 +195,16 @@ impl<'a> Feed<'a> {
     }
 }
 
+/// Whether the service's health tells of a partition. As long as the log has given none out, there is none that is
+/// not ready.
+fn is_owned(health: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Health {
+        partitions: HashMap<String, IgnoredAny>,
+    }
+    serde_json::from_slice(health).is_ok_and(|Health { partitions }| !partitions.is_empty())
+}
+
 /// The text at these places.
 fn gathered(text: &[u8], places: &[Range<usize>]) -> Vec<u8> {
     places.iter().filter_map(|place| text.get(place.clone())).collect::<Vec<_>>().concat()
@@ -230,6 +242,12 @@ mod tests {
                 assert!(record.updated_at().unwrap().0 <= time(&pair[1]));
             }
         }
+    }
+
+    #[test]
+    fn without_a_partition_nothing_is_ready() {
+        assert!(!is_owned(br#"{"partitions":{},"mandates_read":true}"#));
+        assert!(is_owned(br#"{"partitions":{"0":{"state":"live","why":null}},"mandates_read":true}"#));
     }
 
     #[test]

@@ -21,18 +21,18 @@ const SORT_MEMORY_BYTES: usize = 1 << 30;
 
 /// Opens the transactions, sorted where that was asked for.
 pub(super) fn transactions(args: &ReplayArgs) -> Result<Box<dyn Records>, Failure> {
-    let reader = RecordReader::open(&args.transactions, options(TRANSACTION_COLUMNS))?;
+    let reader = RecordReader::open(args.transactions(), options(TRANSACTION_COLUMNS))?;
     if !args.sort {
         return Ok(Box::new(reader));
     }
     let options = SortOptions { key: tx_time_us, memory_bytes: SORT_MEMORY_BYTES };
-    Ok(Box::new(SortedReader::new(reader, &args.transactions.display().to_string(), options)?))
+    Ok(Box::new(SortedReader::new(reader, &args.transactions().display().to_string(), options)?))
 }
 
 /// Opens the mandates, where there are any.
 pub(super) fn mandates(args: &ReplayArgs) -> Result<MandatesFile, Failure> {
     let stdin = Path::new("-");
-    if args.transactions == stdin && args.mandates.as_deref() == Some(stdin) {
+    if args.transactions() == stdin && args.mandates.as_deref() == Some(stdin) {
         return Err(Failure::Usage(
             "only one of --transactions and --mandates can be the standard input".to_owned(),
         ));

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ReplayArgs, screen: &Screen) -> Result<(), Failure> {
     let mandates = mandates.read(&config, &mut output)?;
 
     let mut pipeline =
-        Pipeline::new(&config, usize::from(args.threads), args.transactions.display().to_string(), mandates)?;
+        Pipeline::new(&config, usize::from(args.threads), args.transactions().display().to_string(), mandates)?;
     let mut verifier = if args.verify { Some(Verifier::new(&config)?) } else { None };
     let bar = screen.bar(transactions.total_bytes());
     pipeline.run(&mut *transactions, &mut output, verifier.as_mut(), &bar)?;
@@ -108,7 +108,7 @@ fn verdict(
     if transactions.records == 0 {
         screen.warn(&format!(
             "{} holds no record; check that it is the right file and whole",
-            args.transactions.display()
+            args.transactions().display()
         ));
     }
     if rejects > 0 {

@@ -66,7 +66,7 @@ pub(crate) struct Args {
     /// Most memory, in MiB, that an instance may ever hold
     #[arg(long, default_value_t = 1_536)]
     memory: u64,
-    /// A command that takes kill, stop, start, pause and resume to do with the broker; none: the broker is left alone
+    /// A command for the shell, to which kill, stop, start, pause or resume is appended; none: the broker is left alone
     #[arg(long)]
     broker_command: Option<String>,
     /// How long the instances may take, in seconds, to reach the end of the input once it has ended

@@ -274,8 +274,8 @@ impl<'a> Script<'a> {
 
     fn broker(&self, word: &str) -> Result<()> {
         let words = self.args.broker_command.as_deref().context("no --broker-command")?;
-        let mut words = words.split_whitespace();
-        let mut command = Command::new(words.next().context("--broker-command is empty")?);
-        process::output(command.args(words).arg(word)).map(drop)
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{words} {word}")]);
+        process::output(&mut command).map(drop)
     }
 }

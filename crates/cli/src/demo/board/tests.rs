@@ -48,11 +48,11 @@ fn an_episode_is_told_once_and_alerts_follow_the_floors() {
             (4, "agt", "block", "scope", "strict", "scope:tx_4"),
         ],
     );
-    let row = "03-05 23:02 review      51 agt               12.5 USD  Because of burst. [shop.example]";
+    let row = "03-05 23:02 review      51 agt                12.5 USD  Because of burst. [shop.example]";
     assert_eq!(told[1].as_deref(), Some(row));
     let shown = board.render(&Ledger::default(), Duration::ZERO, false);
     let row =
-        "\n03-05 23:03 review      51     2 agt               12.5 USD  Because of burst. [shop.example]\n";
+        "\n03-05 23:03 review      51     2 agt                12.5 USD  Because of burst. [shop.example]\n";
     assert!(shown.contains(row) && !shown.contains("23:02"), "{shown}");
     assert_eq!(told.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false, true]);
     assert_eq!(board.counts(), "1 allowed, 0 challenged, 2 held for review, 1 blocked; alerts: 2");
