@@ -415,22 +415,18 @@ fn bad_mandates(world: &World) -> Result<(), String> {
     if rejected.is_empty() { Ok(()) } else { Err(format!("rejected out of nowhere: {rejected:?}")) }
 }
 
-/// A new owner comes to the same state, by snapshot and without.
+/// A new owner comes to the same state from every snapshot that there is, the newest first, and from none.
 fn cold_start(world: &mut World, number: usize) -> Result<(), String> {
     let partition = i32::try_from(number).unwrap();
     let partitions = i32::try_from(world.log.cluster().transactions.len()).unwrap();
     let live = world.live(number).map(|(_, live)| live.keeper.state().unwrap()).unwrap();
-    let whole = {
-        let mut cluster = world.log.cluster();
-        cluster.stream(Topic::Journal, partition).start == 0 && cluster.transactions[number].start == 0
-    };
-    let stores = [Some(Arc::clone(&world.store)), None];
-    for store in stores.into_iter().take(if whole { 2 } else { 1 }) {
+    loop {
         let token = world.take_over(number);
         let mut own = world.log.owned(partition, token);
         let mut settings = world.settings.clone();
         settings.seed = token;
-        let recovered = recover(&mut *own, (partition, partitions), &Arc::new(settings), store.as_deref());
+        let store = Some(&*world.store);
+        let recovered = recover(&mut *own, (partition, partitions), &Arc::new(settings), store);
         let recovered = recovered.map_err(|error| error.to_string())?;
         let found = recovered.keeper.state().unwrap();
         for ((table, found), (_, live)) in found.iter().zip(&live) {
@@ -441,8 +437,18 @@ fn cold_start(world: &mut World, number: usize) -> Result<(), String> {
                 ));
             }
         }
+        let Some(used) = recovered.snapshot else { return Ok(()) };
+        let name = format!("manifest-{:020}-{:020}", used.sequence, used.journal_offset);
+        let folder = format!("partition-{partition:05}/");
+        for (path, _) in world.objects.all() {
+            if path.as_ref().starts_with(&folder) && path.as_ref().contains(&name) {
+                world.objects.set(&path, None);
+            }
+        }
+        if !world.is_recoverable(partition) {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// Source offset, key and value of a record that was written.

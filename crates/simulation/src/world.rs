@@ -486,7 +486,7 @@ impl World {
     }
 
     /// Whether the shard can be recovered from what is left.
-    fn is_recoverable(&self, partition: i32) -> bool {
+    pub(crate) fn is_recoverable(&self, partition: i32) -> bool {
         let (start, digests): (i64, Vec<(i64, Vec<u8>)>) = {
             let mut cluster = self.log.cluster();
             let journal = cluster.stream(Topic::Journal, partition);

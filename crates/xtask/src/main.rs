@@ -31,6 +31,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Build weir and run `weir demo`: the service on this machine with a live stream; arguments after `--` go to it
+    Demo {
+        /// For instance `--rate 200`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Build weir, generate a stream, decide it, and show decisions, profiles and views
     Try,
     /// Look for compilers and Java, fetch the sources and the broker's jars, install what `ci` needs
@@ -90,6 +96,7 @@ fn bench(arguments: &[String]) -> run::Outcome {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo { arguments } => tryout::demo(&arguments),
         Command::Try => tryout::run(),
         Command::Setup => setup::everything(),
         Command::Test { long } => setup::for_tests().and_then(|()| ci::test(long)),

@@ -14,8 +14,7 @@ const SHOWN: usize = 3;
 /// Builds `weir` as the tests do, so that nothing is compiled twice, generates a labelled stream, decides
 /// it, shows what came out, and measures it.
 pub(crate) fn run() -> Outcome {
-    setup::for_build()?;
-    run::cargo(["build", "--workspace", "--locked"]).checked()?;
+    build()?;
     let target = run::target();
     let folder = target.join("try");
     let (stream, decided) = (folder.join("stream"), folder.join("decided"));
@@ -45,6 +44,18 @@ pub(crate) fn run() -> Outcome {
     weir().args(["evaluate", "--decisions", &decisions, "--labels", &labels]).checked()?;
     println!("\nEverything is in {stream_shown} and {decided_shown}.");
     Ok(())
+}
+
+/// Builds `weir` in the same way and runs `weir demo` with these arguments.
+pub(crate) fn demo(arguments: &[String]) -> Outcome {
+    build()?;
+    let weir = run::target().join("debug").join("weir");
+    Program::new(&weir.display().to_string()).args(["demo"]).args(arguments).checked()
+}
+
+fn build() -> Outcome {
+    setup::for_build()?;
+    run::cargo(["build", "--workspace", "--locked"]).checked()
 }
 
 /// Prints the first lines of a file that contain `wanted`.
