@@ -214,6 +214,10 @@ impl KafkaConfig {
             ("session.timeout.ms", "10000"),
             // Every step of a rebalance waits for a heartbeat.
             ("heartbeat.interval.ms", "1000"),
+            // It is also how long a rebalance waits for members that the coordinator believes in and that are gone, as
+            // a coordinator that was killed in a rebalance may for all of the client's default of five minutes. This
+            // client polls all the time but while it hands partitions over, for which there are 20 s.
+            ("max.poll.interval.ms", "30000"),
         ];
         let mut config = self.client(&defaults, fixed);
         config

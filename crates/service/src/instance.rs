@@ -63,7 +63,7 @@ impl Instance {
     ) -> Result<Arc<Self>, ServiceError> {
         check_round_trip(&settings.config)?;
         let store = Arc::new(Store::open(&settings.snapshots_url)?);
-        let partitions = log.partitions()?;
+        let partitions = reached(|| log.partitions())?;
         let registry = Registry::new(RegistrySettings {
             base_currency: settings.config.base_currency.0,
             mandates_max: settings.registry_mandates_max,
@@ -293,7 +293,8 @@ impl Instance {
         control.set_state(State::Recovering);
         let begun = Instant::now();
         let number = (partition, self.partitions);
-        let mut recovered = recover(&mut *own, number, &self.settings, Some(&self.store))?;
+        let is_stopping = || control.is_stopping();
+        let mut recovered = recover(&mut *own, number, &self.settings, Some(&self.store), &is_stopping)?;
         tracing::info!(
             partition,
             snapshot = recovered.snapshot.as_ref().map(|manifest| manifest.sequence),
@@ -443,6 +444,22 @@ impl Backend for Told {
 
     fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.instance.metrics)
+    }
+}
+
+/// Asks until there is an answer: a log that is away when an instance starts is waited for as one that goes away
+/// later.
+fn reached<T>(ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+    let mut pause = RETRY_AFTER;
+    loop {
+        match ask() {
+            Err(LogError::Unavailable(why)) => {
+                tracing::warn!(why, "the log cannot be reached yet");
+                thread::sleep(pause);
+                pause = (pause * 2).min(RETRY_AFTER_MAX);
+            }
+            answer => return answer,
+        }
     }
 }
 

@@ -171,15 +171,18 @@ pub struct Recovered {
     pub records: u64,
 }
 
-/// Opens the partition and brings its shard to the state at the end of the committed journal.
+/// Opens the partition and brings its shard to the state at the end of the committed journal. It may take long, and
+/// asks after every batch whether it is still wanted.
 ///
 /// # Errors
-/// When what is needed for that is not there any more, or does not hang together.
+/// When what is needed for that is not there any more, or does not hang together; [`LogError::Stopped`] when it is
+/// not wanted any more.
 pub fn recover(
     partition: &mut dyn Partition,
     number: (i32, i32),
     settings: &Arc<Settings>,
     store: Option<&Store>,
+    is_stopping: &dyn Fn() -> bool,
 ) -> Result<Recovered, ServiceError> {
     let extent = partition.open()?;
     let (mut keeper, snapshot) = start(partition, &extent, number, settings, store)?;
@@ -201,6 +204,9 @@ pub fn recover(
         redo(&mut keeper, &batch, stream, settings)?;
         batches += 1;
         records += batch.entry.records;
+        if is_stopping() {
+            return Err(LogError::Stopped.into());
+        }
     }
     tell_group_position(&extent, &keeper, number.0);
     Ok(Recovered { keeper, snapshot, batches, records })

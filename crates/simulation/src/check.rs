@@ -426,7 +426,7 @@ fn cold_start(world: &mut World, number: usize) -> Result<(), String> {
         let mut settings = world.settings.clone();
         settings.seed = token;
         let store = Some(&*world.store);
-        let recovered = recover(&mut *own, (partition, partitions), &Arc::new(settings), store);
+        let recovered = recover(&mut *own, (partition, partitions), &Arc::new(settings), store, &|| false);
         let recovered = recovered.map_err(|error| error.to_string())?;
         let found = recovered.keeper.state().unwrap();
         for ((table, found), (_, live)) in found.iter().zip(&live) {

@@ -180,7 +180,8 @@ impl Instance {
         let shard = self.shards.get_mut(&number).unwrap();
         let mut own = self.log.owned(number, shard.token);
         let partitions = i32::try_from(self.log.cluster().transactions.len()).unwrap();
-        let recovered = recover(&mut *own, (number, partitions), &self.settings, Some(&self.store));
+        let recovered =
+            recover(&mut *own, (number, partitions), &self.settings, Some(&self.store), &|| false);
         match recovered {
             Ok(mut recovered) => {
                 recovered.keeper.configure();

@@ -74,7 +74,7 @@ fn decided(world: &mut World, number: usize, random: &mut Random) -> Result<(), 
     let partitions = i32::try_from(world.log.cluster().transactions.len()).unwrap();
     let settings = Arc::new(world.settings.clone());
     let mut own = world.log.owned(partition, token);
-    let recovered = recover(&mut *own, (partition, partitions), &settings, Some(&world.store));
+    let recovered = recover(&mut *own, (partition, partitions), &settings, Some(&world.store), &|| false);
     if whole {
         // The first batch with records begins at the beginning: those before it moved nothing.
         let gone = LogError::Gone { topic: TRANSACTIONS.to_owned(), partition, wanted: 0, oldest };

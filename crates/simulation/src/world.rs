@@ -7,9 +7,9 @@ use object_store::path::Path;
 use weir_engine::Config;
 use weir_engine::config::CurrencyCode;
 use weir_events::{Amount, Currency, Plain, Span};
-use weir_log::{Partitioner, Topic};
+use weir_log::{LogError, Partitioner, Topic};
 use weir_service::snapshots::Store;
-use weir_service::{Settings, Start};
+use weir_service::{ServiceError, Settings, Start};
 
 use crate::Random;
 use crate::instance::{Instance, Live, Phase, Step};
@@ -599,6 +599,11 @@ impl World {
                 Ok(())
             }
             Ok(_) => Ok(()),
+            // Its successor has let go of what it still wants.
+            Err(ServiceError::Log(LogError::Gone { .. })) => {
+                zombie.shards.remove(&number);
+                Ok(())
+            }
             Err(error) => Err(format!("partition {number} of a zombie halts: {error}")),
         }
     }

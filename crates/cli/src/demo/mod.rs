@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tempfile::TempDir;
+use weir_sim::evaluate::Share;
 
 use crate::args::{DemoArgs, LogFormat};
 use crate::config::{Config, Override};
@@ -166,22 +167,22 @@ fn keep(folder: &Path, stream: &Stream, ledger: &Ledger) -> Result<(), Failure> 
 fn summary(stream: &Stream, board: &Board, ledger: &Ledger, elapsed: Duration) -> Result<String, Failure> {
     let report = weir_sim::evaluate(ledger.decisions.as_slice(), stream.labels.as_slice())?;
     let Ledger { sent, decided, duplicates, rejects, .. } = ledger;
-    let caught: Vec<String> = report
-        .groups
-        .iter()
-        .map(|group| {
-            format!("{} of {} {}", group.caught.count, group.caught.of, group.attack.replace('_', " "))
-        })
-        .collect();
+    let caught = report.groups.iter().map(|group| {
+        let Share { count, of, .. } = group.caught;
+        format!("{count} of {of} {}", group.attack.replace('_', " "))
+    });
+    let caught = match caught.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "there were none".to_owned(),
+        caught => caught,
+    };
     let (honest, status) = (&report.honest, board.status(ledger, elapsed));
     Ok(format!(
         "\nThe agents at most risk:\n{}\n\nDecisions against labels, as `weir evaluate` compares them:\n\n{report}\n\
          {status}\n\
          {sent} sent = {decided} decisions + {duplicates} duplicates + {rejects} rejects\n\
-         Attacks caught: {}. Honest payments blocked: {} of {}, challenged or held: {}.\n\n\
+         Attacks caught: {caught}. Honest payments blocked: {} of {}, challenged or held: {}.\n\n\
          `weir run` is the service that this was, `weir replay` decides a recorded stream, `weir generate` makes one.",
         board.agents(),
-        caught.join(", "),
         honest.blocked.count,
         honest.payments,
         honest.challenged_or_held.count,

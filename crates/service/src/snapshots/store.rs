@@ -23,15 +23,33 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store at a URL: `file:` and a path, absolute or not, which is made if it is not there.
+    /// The store at a URL: `file:` and a path, absolute or not, which is made if it is not there; in a build with
+    /// the feature `cloud` also `s3://bucket/path`, `gs://` and `az://`, with credentials from the environment as
+    /// the tools of these clouds take them.
     ///
     /// # Errors
     /// When this build has no support for the URL, or the folder cannot be made.
     pub fn open(url: &str) -> Result<Self, SnapshotError> {
+        #[cfg(feature = "cloud")]
+        if !url.starts_with("file:") {
+            return Self::remote(url);
+        }
         let folder = folder_of(url).map_err(|why| SnapshotError::Url { url: url.to_owned(), why })?;
         fs::create_dir_all(&folder)?;
         let objects = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
         Ok(Self { is_local: true, ..Self::over(Arc::new(objects), Path::default())? })
+    }
+
+    #[cfg(feature = "cloud")]
+    fn remote(url: &str) -> Result<Self, SnapshotError> {
+        let wrong = |why: String| SnapshotError::Url { url: url.to_owned(), why };
+        let parsed = url::Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+        let ours = |name: &String| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|cloud| name.starts_with(cloud));
+        let options = std::env::vars().filter(|(name, _)| ours(name));
+        let options = options.map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let opened = object_store::parse_url_opts(&parsed, options);
+        let (objects, root) = opened.map_err(|error| wrong(error.to_string()))?;
+        Self::over(objects.into(), root)
     }
 
     /// Any other object store, under this path in it.
