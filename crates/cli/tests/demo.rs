@@ -55,7 +55,13 @@ fn it_plays_to_the_end_accounts_for_everything_and_removes_its_folder() {
     assert_eq!(of("decisions"), 1_500);
     assert_eq!(of("rejects"), 0);
     assert_eq!(of("sent"), of("decisions") + of("duplicates") + of("rejects"));
-    for told in ["1500 decisions, 1500 labels", "Attacks caught: ", " block ", "highest", "`weir run`"] {
+    for told in [
+        "1500 decisions, 1500 labels",
+        "Attacks caught: 2 of 2 evasive.",
+        " challenge ",
+        " normal ",
+        "`weir run`",
+    ] {
         assert!(out.contains(told), "no '{told}' in: {out}");
     }
     assert!(!out.contains('\x1b'), "{out}");

@@ -43,6 +43,11 @@ impl Query {
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         if let Some(code) = found.and_then(|found| found.error()).filter(|code| code.is_error()) {
             let code = RDKafkaErrorCode::from(code);
+            if code == RDKafkaErrorCode::UnknownTopicOrPartition {
+                return Err(LogError::Refused(format!(
+                    "there is no topic {topic}; `weir topics create` makes it"
+                )));
+            }
             return Err(error::by_code(code, format!("{what}: {code}")));
         }
         let count = found.map_or(0, |found| found.partitions().len());

@@ -96,6 +96,9 @@ impl Outcome {
     }
 }
 
+/// Takes some of a batch's records, in order.
+pub type Decide<'a> = &'a mut dyn FnMut(&dyn Records) -> Result<(), ServiceError>;
+
 /// A record of the batch, parsed.
 pub(crate) type Parsed<'b> = Result<Transaction<'b>, Fault>;
 
@@ -305,9 +308,7 @@ impl Keeper {
     pub fn redo(
         &mut self,
         batch: &Journaled,
-        feed: &mut dyn FnMut(
-            &mut dyn FnMut(&dyn Records) -> Result<(), ServiceError>,
-        ) -> Result<(), ServiceError>,
+        feed: &mut dyn FnMut(Decide<'_>) -> Result<(), ServiceError>,
         mut output: Option<&mut Output>,
     ) -> Result<Tally, ServiceError> {
         self.check_place(batch)?;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,6 +69,15 @@ pub(crate) struct Query {
     pub(crate) agent_id: String,
     /// Takes the profile's JSON as of the last commit.
     pub(crate) answer: Sender<Option<Vec<u8>>>,
+}
+
+/// An answer that waits until the batches that it shows are committed.
+#[derive(Debug)]
+struct Answer {
+    /// So many batches have to be committed.
+    until: u64,
+    to: Sender<Option<Vec<u8>>>,
+    profile: Option<Vec<u8>>,
 }
 
 /// What a shard's threads share with the instance.
@@ -224,8 +233,7 @@ struct Decider<'a> {
     to_commit: SyncSender<Commit>,
     reuse: Receiver<Output>,
     checkpoints: Checkpoints,
-    /// Answers that wait until the batches up to a number are committed.
-    waiting: VecDeque<(u64, Sender<Option<Vec<u8>>>, Option<Vec<u8>>)>,
+    waiting: VecDeque<Answer>,
     looked: Instant,
     told: Instant,
     told_bounds: Instant,
@@ -303,19 +311,15 @@ impl Decider<'_> {
 
     /// Answers questions with what is committed.
     fn answer(&mut self) {
-        loop {
-            match self.queries.try_recv() {
-                Ok(Query { user_id, agent_id, answer }) => {
-                    let until = self.keeper.standing().map_or(0, |standing| standing.sequence + 1);
-                    self.waiting.push_back((until, answer, self.keeper.profile(&user_id, &agent_id)));
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(Query { user_id, agent_id, answer }) = self.queries.try_recv() {
+            let until = self.keeper.standing().map_or(0, |standing| standing.sequence + 1);
+            let profile = self.keeper.profile(&user_id, &agent_id);
+            self.waiting.push_back(Answer { until, to: answer, profile });
         }
         let committed = self.control.committed();
-        while let Some((_, answer, profile)) = self.waiting.pop_front_if(|(until, ..)| *until <= committed) {
+        while let Some(answer) = self.waiting.pop_front_if(|answer| answer.until <= committed) {
             // Whoever asked may have gone away.
-            let _ = answer.send(profile);
+            let _ = answer.to.send(answer.profile);
         }
     }
 }

@@ -78,11 +78,14 @@ pub struct Registry {
     read_on: Condvar,
 }
 
+/// Agent and user.
+type Holder = (Box<str>, Box<str>);
+
 #[derive(Debug, Default)]
 struct Inner {
     mandates: HashMap<Arc<str>, Known>,
     /// Ids of the mandates of each holder, sorted.
-    holders: HashMap<(Box<str>, Box<str>), Vec<Arc<str>>>,
+    holders: HashMap<Holder, Vec<Arc<str>>>,
     /// Ids in the order of their changes, and the number of the first.
     changes: VecDeque<Arc<str>>,
     changes_from: u64,

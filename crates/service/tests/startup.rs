@@ -84,6 +84,10 @@ fn how_long_a_start_from_a_snapshot_takes() {
     let loaded = begun.elapsed();
     let (again, _) = Shard::restore(&config, 2, &tables).unwrap();
     let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-    println!("started in {:?}, of that read and checked in {loaded:?}; {} MB", begun.elapsed(), bytes / 1_000_000);
+    println!(
+        "started in {:?}, of that read and checked in {loaded:?}; {} MB",
+        begun.elapsed(),
+        bytes / 1_000_000
+    );
     assert_eq!(again.agents_seen(), agents);
 }

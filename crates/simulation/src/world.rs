@@ -487,14 +487,15 @@ impl World {
 
     /// Whether the shard can be recovered from what is left.
     pub(crate) fn is_recoverable(&self, partition: i32) -> bool {
-        let (start, digests): (i64, Vec<(i64, Vec<u8>)>) = {
+        let (is_whole, digests): (bool, Vec<(i64, Vec<u8>)>) = {
             let mut cluster = self.log.cluster();
+            let input_start = cluster.transactions[usize::try_from(partition).unwrap()].start;
             let journal = cluster.stream(Topic::Journal, partition);
             let all = journal.visible(0, usize::MAX).into_iter();
             let digests = all.map(|record| (record.offset, record.value.map(Vec::from).unwrap_or_default()));
-            (journal.start, digests.collect())
+            (journal.start == 0 && input_start == 0, digests.collect())
         };
-        if start == 0 {
+        if is_whole {
             return true;
         }
         self.objects.heal();

@@ -44,8 +44,12 @@ pub(crate) fn run(args: &ReplayArgs, screen: &Screen) -> Result<(), Failure> {
     let mut output = Output::create(&args.out, args.format)?;
     let mandates = mandates.read(&config, &mut output)?;
 
-    let mut pipeline =
-        Pipeline::new(&config, usize::from(args.threads), args.transactions().display().to_string(), mandates)?;
+    let mut pipeline = Pipeline::new(
+        &config,
+        usize::from(args.threads),
+        args.transactions().display().to_string(),
+        mandates,
+    )?;
     let mut verifier = if args.verify { Some(Verifier::new(&config)?) } else { None };
     let bar = screen.bar(transactions.total_bytes());
     pipeline.run(&mut *transactions, &mut output, verifier.as_mut(), &bar)?;
