@@ -277,7 +277,7 @@ mod tests {
     fn written(previous: &Digest) -> (Vec<Vec<u8>>, Digest) {
         let mut chain = Chain::after(previous);
         let (mut first, mut last) = (Vec::new(), Vec::new());
-        chain.write("mandate", &mandate(r#"{ "a":1.0,\n "b":"\u00e9" }"#), &mut first);
+        chain.write("mandate", &mandate("{ \"a\":1.0,\n \"b\":\"\\u00e9\" }"), &mut first);
         let digest = chain.write_batch(&batch(7), &mut last);
         (vec![first, last], digest)
     }
@@ -302,7 +302,7 @@ mod tests {
         let Entry::Mandate(entry) = read(&texts[0], 0).unwrap() else { panic!("{texts:?}") };
         assert_eq!(
             entry.record.unwrap().get(),
-            mandate(r#"{ "a":1.0,\n "b":"\u00e9" }"#).record.unwrap().get()
+            mandate("{ \"a\":1.0,\n \"b\":\"\\u00e9\" }").record.unwrap().get()
         );
         let Entry::Batch(entry, _) = read(&texts[1], 1).unwrap() else { panic!("{texts:?}") };
         assert_eq!(entry, batch(7));

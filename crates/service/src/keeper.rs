@@ -1,7 +1,7 @@
 //! A shard with its place in the input and in the journal.
 //!
 //! [`Keeper::decide`] turns a batch of records into an [`Output`] that the log commits in one piece.
-//! [`Keeper::redo`] does the same again from the journal. Both go through [`Keeper::judge`], so what recovery
+//! [`Keeper::redo`] does the same again from the journal. Both go through `judge`, so what recovery
 //! rebuilds is what was there.
 
 use std::hash::Hasher;

@@ -1,8 +1,8 @@
 //! The service: a log's records through the engine, and what was decided back into the log, exactly once.
 //!
 //! An [`Instance`] starts a shard for each partition that its log gives it. A shard is recovered
-//! ([`recovery`]), then lives ([`live`]): one thread decides batch after batch with its [`keeper`], another commits
-//! each in one transaction, a third writes snapshots ([`checkpoints`], [`snapshots`]). What a batch was decided
+//! ([`recovery`]), then lives (`live`): one thread decides batch after batch with its [`keeper`], another commits
+//! each in one transaction, a third writes snapshots (`checkpoints`, [`snapshots`]). What a batch was decided
 //! under stands in the [`journal`]; mandates come from the [`registry`].
 
 pub mod checkpoints;

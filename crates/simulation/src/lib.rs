@@ -4,7 +4,7 @@
 //! fails and rots ([`objects`]), and instances that take the steps of the service's threads one at a time
 //! ([`instance`]): records arrive, batches are decided and committed, checkpoints are encoded in slices, partitions
 //! move, instances die at any point or go on as zombies. All of it is drawn from one number, on one thread, so a
-//! seed that fails fails again. When nothing goes wrong any more and everything has come to rest, [`check`] says
+//! seed that fails fails again. When nothing goes wrong any more and everything has come to rest, `check` says
 //! what must hold of the log, whatever happened.
 #![allow(
     clippy::unwrap_used,

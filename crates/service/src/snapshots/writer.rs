@@ -94,9 +94,12 @@ impl Writer {
         }
         let manifest = Manifest::new(taken, journal_offset, files);
         let name = manifest.name();
-        // Where it is there already, who wrote it saw the same state; ours may list other files for it, and
-        // the next will.
-        folder.create(&name, manifest.sealed()?)?;
+        // Where it is there already, who wrote it saw the same committed state; but it may be torn, or list files
+        // that are gone, and ours have just been written.
+        let sealed = manifest.sealed()?;
+        if !folder.create(&name, sealed.clone())? {
+            folder.put(&name, sealed)?;
+        }
         self.chain.clone_from(&manifest.files);
         self.own.retain(|own| *own != name);
         self.own.push(name);
@@ -174,7 +177,10 @@ impl Writer {
             }
         }
         let before_own = kept.iter().filter(|manifest| manifest.sequence <= latest.sequence);
-        let offsets = |manifest: &Manifest| (manifest.journal_offset, manifest.position);
-        Ok(before_own.map(|manifest| offsets(manifest)).min().unwrap_or(offsets(latest)))
+        // Each by itself: a manifest that was never committed may have the one without the other.
+        let own = (latest.journal_offset, latest.position);
+        Ok(before_own.fold(own, |(journal, position), manifest| {
+            (journal.min(manifest.journal_offset), position.min(manifest.position))
+        }))
     }
 }
