@@ -57,7 +57,7 @@ error: unknown key `lgo`
 1 | lgo = "kafka"
   | ^^^ did you mean `log`?
   |
-  = help: the keys at the top level are `base_currency`, `bounds`, `currency_rates`, `data_dir`, `decision`, `detectors`, `http`, `kafka`, `log`, `risk`, `snapshots`, `time`
+  = help: the keys at the top level are `base_currency`, `bounds`, `currency_rates`, `data_dir`, `decision`, `detectors`, `http`, `kafka`, `log`, `registry`, `risk`, `snapshots`, `time`
 "#,
     );
     check(
@@ -85,7 +85,7 @@ error: unknown key `snapshot`
 1 | [snapshot]
   |  ^^^^^^^^ did you mean `snapshots`?
   |
-  = help: the keys at the top level are `base_currency`, `bounds`, `currency_rates`, `data_dir`, `decision`, `detectors`, `http`, `kafka`, `log`, `risk`, `snapshots`, `time`
+  = help: the keys at the top level are `base_currency`, `bounds`, `currency_rates`, `data_dir`, `decision`, `detectors`, `http`, `kafka`, `log`, `registry`, `risk`, `snapshots`, `time`
 ",
     );
 }
@@ -372,7 +372,7 @@ error: unknown key `lgo`
 1 | lgo = 1
   | ^^^ did you mean `log`?
   |
-  = help: the keys at the top level are `base_currency`, `bounds`, `currency_rates`, `data_dir`, `decision`, `detectors`, `http`, `kafka`, `log`, `risk`, `snapshots`, `time`
+  = help: the keys at the top level are `base_currency`, `bounds`, `currency_rates`, `data_dir`, `decision`, `detectors`, `http`, `kafka`, `log`, `registry`, `risk`, `snapshots`, `time`
 
 error: wrong value for `time.max_lateness`
  --> weir.toml:3:16

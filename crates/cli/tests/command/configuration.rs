@@ -11,7 +11,7 @@ use crate::support::{
 fn refused(text: &str, told: &[&str]) {
     let folder = Folder::new();
     let (config, out) = (folder.file("weir.toml", text), folder.text("out"));
-    run(["check", "--config", &config]).ended(2).told(told).told(&[&config]);
+    run(["check", "--offline", "--config", &config]).ended(2).told(told).told(&[&config]);
     replay(&reference_transactions(), None, &out, &["--config", &config]).ended(2).told(told);
     assert_nothing(&out);
 }
@@ -35,19 +35,20 @@ fn files_that_are_none() {
     for (path, told) in
         [(folder.text("nowhere"), "cannot read"), (folder.text(""), "is a directory"), (not_text, "UTF-8")]
     {
-        run(["check", "--config", &path]).ended(2).told(&[told, &path]);
+        run(["check", "--offline", "--config", &path]).ended(2).told(&[told, &path]);
     }
 }
 
 #[test]
 fn variables_and_flags_name_themselves() {
-    let with =
-        |name: &str, value: &str| -> Ran { weir().arg("check").env(name, value).output().unwrap().into() };
+    let with = |name: &str, value: &str| -> Ran {
+        weir().args(["check", "--offline"]).env(name, value).output().unwrap().into()
+    };
     with("WEIR_DETECTORS__BURST__MIN_COUNT", "many").ended(2).told(&["WEIR_DETECTORS__BURST__MIN_COUNT"]);
     with("WEIR_TIME__MAX_LATNESS", "5m").ended(2).told(&["did you mean `WEIR_TIME__MAX_LATENESS`"]);
     with("WEIR_TIME__MAX_LATENESS", "7m").ended(0);
-    run(["check", "--set", "time.max_latness=5m"]).ended(2).told(&["--set", "`max_lateness`"]);
-    run(["check", "--set", "time"]).ended(2).told(&["--set"]);
+    run(["check", "--offline", "--set", "time.max_latness=5m"]).ended(2).told(&["--set", "`max_lateness`"]);
+    run(["check", "--offline", "--set", "time"]).ended(2).told(&["--set"]);
     let out = Folder::new().text("out");
     replay(&reference_transactions(), None, &out, &["--max-lateness", "soon"])
         .ended(2)
@@ -87,15 +88,16 @@ fn every_way_to_set_a_key_means_the_same() {
 fn the_documented_file_is_valid_and_is_the_defaults() {
     let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/../../weir.default.toml");
     let digest = |ran: &Ran| ran.out.lines().next().unwrap().split("digest ").nth(1).unwrap().to_owned();
-    let (given, defaults) = (run(["check", "--config", documented]).ended(0), run(["check"]).ended(0));
+    let (given, defaults) =
+        (run(["check", "--offline", "--config", documented]).ended(0), run(["check", "--offline"]).ended(0));
     assert_eq!(digest(&given), digest(&defaults));
     assert!(given.out.contains("valid"), "{}", given.out);
 }
 
 #[test]
 fn check_warns_of_currencies_without_a_rate() {
-    run(["check"]).ended(0).told(&["no currency has a rate", "[currency_rates]"]);
-    let ran = run(["check", "--set", "currency_rates.EUR=1.08"]).ended(0);
+    run(["check", "--offline"]).ended(0).told(&["no currency has a rate", "[currency_rates]"]);
+    let ran = run(["check", "--offline", "--set", "currency_rates.EUR=1.08"]).ended(0);
     assert!(ran.out.contains("rates into USD: EUR"), "{}", ran.out);
     assert_eq!(ran.err, "");
 }

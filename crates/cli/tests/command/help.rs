@@ -21,7 +21,9 @@ fn help_teaches_by_examples_that_work() {
 
 #[test]
 fn every_command_has_help_and_the_version_is_told() {
-    for command in ["replay", "generate", "evaluate", "check", "completions"] {
+    for command in
+        ["run", "demo", "replay", "generate", "evaluate", "check", "topics", "record", "completions"]
+    {
         let help = run([command, "--help"]).ended(0);
         assert!(help.out.contains(&format!("Usage: weir {command}")), "{}", help.out);
     }

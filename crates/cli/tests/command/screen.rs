@@ -51,7 +51,7 @@ fn a_full_standard_output_is_told() {
     let out = folder.text("out");
     let commands = [
         replay_args(&out),
-        vec!["check".to_owned()],
+        vec!["check".to_owned(), "--offline".to_owned()],
         ["completions", "bash"].map(str::to_owned).into(),
         ["generate", "--transactions", "10", "--out", &folder.text("g")].map(str::to_owned).into(),
     ];
