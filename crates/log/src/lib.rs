@@ -143,6 +143,15 @@ pub trait Source: Send {
     /// When the partition is lost or the log has failed.
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Option<Box<dyn Records>>, LogError>;
 
+    /// A batch without records, for what the service has to commit by itself; `None` where the log need not know of
+    /// it before the commit.
+    ///
+    /// # Errors
+    /// As for [`Source::poll`].
+    fn without_records(&mut self) -> Result<Option<Box<dyn Records>>, LogError> {
+        Ok(None)
+    }
+
     /// Records that wait in the log beyond what was given, where that is known.
     fn lag(&self) -> Option<u64>;
 }

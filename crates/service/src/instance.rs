@@ -124,7 +124,9 @@ impl Instance {
     fn health(&self) -> Health {
         let states = self.states();
         let trouble = self.registry.trouble();
-        let all_live = states.values().all(|state| *state == State::Live);
+        // With a log of its own it has to have the partition; a member of a group may be left without any.
+        let own_log = self.settings.transactions_topic.is_none();
+        let all_live = states.values().all(|state| *state == State::Live) && !(own_log && states.is_empty());
         let shards: BTreeMap<String, serde_json::Value> = states
             .iter()
             .map(|(partition, state)| {
@@ -334,6 +336,7 @@ impl Instance {
         while !self.is_stopping() {
             match self.follow_mandates() {
                 Ok(()) => pause = RETRY_AFTER,
+                Err(ServiceError::Log(LogError::Stopped)) => {}
                 Err(ServiceError::Log(error)) if !matches!(error, LogError::Refused(_)) => {
                     tracing::warn!(%error, "the mandates cannot be read");
                     thread::sleep(pause);

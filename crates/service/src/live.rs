@@ -243,6 +243,10 @@ struct Decider<'a> {
 impl Decider<'_> {
     fn run(&mut self, source: &mut dyn Source) -> Result<(), ServiceError> {
         while !self.control.is_stopping() {
+            if self.control.has_failed() {
+                // The committer tells why.
+                return Err(LogError::Stopped.into());
+            }
             if let Some(why) = self.registry.trouble() {
                 return Err(ServiceError::Halted(why));
             }
@@ -253,7 +257,10 @@ impl Decider<'_> {
             self.idle = records.as_ref().is_none_or(|records| records.is_empty());
             match records {
                 Some(records) => self.decide(&*records, true)?,
-                None if self.is_due() => self.decide(&Vec::new(), false)?,
+                None if self.is_due() => match source.without_records()? {
+                    Some(records) => self.decide(&*records, true)?,
+                    None => self.decide(&Vec::new(), false)?,
+                },
                 None => {}
             }
             if let Some(lag) = source.lag() {

@@ -81,6 +81,23 @@ fn a_repeat_gets_its_stored_decision_and_other_values_a_conflict() {
     service.stop();
 }
 
+/// The first batch commits the configuration alone, when nothing has come yet.
+#[test]
+fn a_service_that_has_waited_takes_records() {
+    let home = Home::new("");
+    let service = home.start();
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    let payment = r#"{"tx_id":"t1","agent_id":"a","user_id":"u","merchant":"m","amount":"5","tx_time":"2026-05-05T10:00:00Z"}"#;
+    assert_eq!(service.post("/v1/transactions", payment).len(), 1);
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let mandate = r#"{"mandate_id":"m1","agent_id":"a","user_id":"u"}"#;
+    assert_eq!(service.post("/v1/mandates", mandate), [r#"{"accepted":true}"#]);
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert_eq!(service.post("/v1/transactions", &payment.replace("t1", "t2")).len(), 1);
+    let log = service.stop();
+    assert!(!log.contains("recovered again"), "{log}");
+}
+
 /// Kills the service again and again while records come in. What was answered is there, once; what was not is sent
 /// again, and is there once too.
 #[test]

@@ -94,11 +94,13 @@ impl Writer {
         }
         let manifest = Manifest::new(taken, journal_offset, files);
         let name = manifest.name();
-        // Where it is there already, who wrote it saw the same committed state; but it may be torn, or list files
-        // that are gone, and ours have just been written.
+        // Where it is there already, who wrote it saw the same committed state, and it stays; unless it is torn.
         let sealed = manifest.sealed()?;
         if !folder.create(&name, sealed.clone())? {
-            folder.put(&name, sealed)?;
+            let whole = self.store.manifests(self.partition)?.iter().any(|found| found.name() == name);
+            if !whole {
+                folder.put(&name, sealed)?;
+            }
         }
         self.chain.clone_from(&manifest.files);
         self.own.retain(|own| *own != name);
