@@ -41,8 +41,8 @@ impl Pace {
 
     /// How long a batch is worth waiting for after its first record.
     fn gather(&self, at_least: Duration) -> Duration {
-        let twice = Duration::from_micros(self.0.load(Ordering::Relaxed).saturating_mul(2));
-        at_least.max(twice.min(Duration::from_millis(250)))
+        let half_as_long_again = Duration::from_micros(self.0.load(Ordering::Relaxed).saturating_mul(3) / 2);
+        at_least.max(half_as_long_again.min(Duration::from_millis(250)))
     }
 }
 

@@ -259,7 +259,10 @@ impl KafkaConfig {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         let defaults = [
             ("transaction.timeout.ms", timeout.as_str()),
-            ("linger.ms", "0"),
+            // A batch is produced in one go and then flushed, which ends the lingering: without it, the client's threads
+            // are woken for single messages and send them in many small requests.
+            ("linger.ms", "20"),
+            ("compression.type", "lz4"),
             // The default of 100 is waited for whenever the coordinator has not finished the transaction before.
             ("retry.backoff.ms", "2"),
             ("retry.backoff.max.ms", "100"),

@@ -14,6 +14,7 @@ use crate::context::{Consumer, Context, lock};
 use crate::error;
 use crate::follow::{Decisions, Mandates};
 use crate::group::{self, Change, Group};
+use crate::native;
 use crate::partition::KafkaPartition;
 use crate::query::Query;
 use crate::topics::Admin;
@@ -61,6 +62,7 @@ impl KafkaLog {
     /// As [`KafkaLog::new`].
     pub fn apart(config: KafkaConfig) -> Result<Self, LogError> {
         config.check().map_err(LogError::Refused)?;
+        native::keep_memory();
         let (sender, changes) = mpsc::channel();
         let group = Arc::new(Group::new(config.topics.transactions.clone(), sender));
         let context = Context { group: Some(Arc::clone(&group)), ..Context::default() };

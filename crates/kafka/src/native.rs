@@ -18,6 +18,20 @@ use crate::produce::Producer;
 /// More records than this are not taken at once, whatever the caller asks for.
 const MOST: usize = 100_000;
 
+/// Tells the C library's allocator to keep what is given back: the client allocates and frees tens of megabytes per
+/// transaction, and giving them to the system each time costs a quarter of its rate. No effect elsewhere than with
+/// glibc.
+pub(crate) fn keep_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt sets parameters of the allocator and may be called at any time; a value that it does not take
+    // changes nothing.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TOP_PAD, 16 << 20);
+    }
+}
+
 /// What is said of a name that C cannot take.
 fn name(text: &str) -> Result<CString, LogError> {
     CString::new(text).map_err(|_| LogError::Refused(format!("{text:?} has a zero byte")))
