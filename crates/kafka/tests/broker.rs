@@ -355,7 +355,13 @@ fn output_that_is_too_large_is_refused() {
     let config = made("refused", 1);
     let (log, mut partition, _source, mut sink) = live(&config, 0);
     let mut output = Output { position: 1, ..Output::default() };
-    output.push(Topic::Alerts, None, |_| {}, |value| value.resize(3 << 20, b'x'));
+    // Bytes that compression makes no smaller.
+    let mut state = 1u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    });
+    output.push(Topic::Alerts, None, |_| {}, |value| value.extend(noise.take(3 << 20)));
     let refused = sink.commit(&output, &go_on);
     println!("{refused:?}");
     assert!(matches!(refused, Err(LogError::Refused(_))), "{refused:?}");

@@ -9,13 +9,18 @@ use crate::steps::Finding;
 /// Random streams per property in the long run; the tests themselves choose a few dozen.
 const LONG_STREAMS: &str = "1000";
 
+/// Seeds of the simulation, and kills of the embedded log, in the long run.
+const LONG_SEEDS: &str = "10000";
+const LONG_KILLS: &str = "50";
+
 /// How long each fuzz target runs, in seconds.
 const FUZZ_SECONDS: u32 = 60;
 
-/// The test suite with a thousand random streams per property.
+/// The test suite with a thousand random streams per property, ten thousand seeds of the simulation and fifty kills.
 pub(crate) fn streams() -> Outcome {
     kafka::with_broker(|bootstrap| {
         let suite = run::cargo(["test", "--workspace", "--locked"]).env("WEIR_STREAMS", LONG_STREAMS);
+        let suite = suite.env("WEIR_SEEDS", LONG_SEEDS).env("WEIR_KILLS", LONG_KILLS);
         suite.env(kafka::BOOTSTRAP, bootstrap).checked()
     })
 }
