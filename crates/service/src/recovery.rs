@@ -284,14 +284,19 @@ fn start(
     }
     let first =
         JournalReader::new(partition.read(Feed::Journal, extent.journal.start)?, None).next_batch()?;
+    // Where only a snapshot helps, a store that cannot be read now may still have it.
+    let reaches_back = |batch: &Journaled| {
+        batch.entry.sequence == 0 && batch.config.is_some() && batch.entry.from >= extent.transactions.start
+    };
+    if let Some(error) = failed
+        && first.as_ref().is_some_and(|batch| !reaches_back(batch))
+    {
+        return Err(error);
+    }
     let position = match (&first, settings.start) {
         // The first batch has a configuration ahead of it, unless the journal was shortened up to its entry.
         (Some(batch), _) if batch.entry.sequence == 0 && batch.config.is_some() => batch.entry.from,
         (Some(batch), _) => {
-            // A store that cannot be read now may still have what is missing.
-            if let Some(error) = failed {
-                return Err(error);
-            }
             return Err(ServiceError::Halted(format!(
                 "partition {number}: no usable snapshot, and the journal begins with batch {} at offset {} only, for \
                  transactions from offset {} on: put a snapshot back into snapshots.url, or start over with a new \

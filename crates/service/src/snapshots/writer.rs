@@ -94,11 +94,12 @@ impl Writer {
         }
         let manifest = Manifest::new(taken, journal_offset, files);
         let name = manifest.name();
-        // Where it is there already, who wrote it saw the same committed state, and it stays; unless it is torn.
+        // Where it is there already, who wrote it saw the same committed state, and it stays; unless it is torn, or
+        // files that it lists are.
         let sealed = manifest.sealed()?;
         if !folder.create(&name, sealed.clone())? {
-            let whole = self.store.manifests(self.partition)?.iter().any(|found| found.name() == name);
-            if !whole {
+            let found = self.store.manifests(self.partition)?.into_iter().find(|found| found.name() == name);
+            if found.is_none_or(|found| self.store.load(&found).is_err()) {
                 folder.put(&name, sealed)?;
             }
         }
