@@ -1,12 +1,8 @@
 //! The topics: made as Weir needs them, and checked.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Duration;
 
+use futures_executor::block_on;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
 };
@@ -60,25 +56,6 @@ impl Finding {
     /// Not as it should be.
     fn wrong(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { ok: false, what: what.into(), remedy: remedy.into() }
-    }
-}
-
-/// Waits for an answer that another thread brings.
-fn block_on<F: Future>(future: F) -> F::Output {
-    /// Wakes the thread that waits.
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
     }
 }
 

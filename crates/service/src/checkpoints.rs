@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, Scope};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use weir_engine::STATE_VERSION;
 use weir_log::{Feed, LogError, Partition};
 
+use crate::clock::now_us;
 use crate::error::ServiceError;
 use crate::keeper::{Keeper, Standing};
 use crate::live::Control;
@@ -56,7 +57,6 @@ pub struct Checkpoints {
 
 impl Checkpoints {
     /// Makes a shard ready for snapshots, the last of which is `snapshot`.
-    #[allow(clippy::too_many_arguments, reason = "one call, and each is another's")]
     pub(crate) fn new<'scope>(
         scope: &'scope Scope<'scope, '_>,
         keeper: &mut Keeper,
@@ -90,7 +90,7 @@ impl Checkpoints {
             }
             let (to_writer, from_decider) = channel();
             let from = snapshot.map_or(0, |manifest| manifest.journal_offset);
-            let on_one_machine = keeper.settings.transactions_topic.is_none();
+            let on_one_machine = keeper.settings.has_own_log();
             writing = Some(Writing { writer, from, jobs: from_decider, told, sound: true, on_one_machine });
             jobs = Some(to_writer);
         }
@@ -365,10 +365,4 @@ fn wait_for_commit(control: &Control, taken: &Taken) -> Result<(), ServiceError>
     // A commit is acknowledged a little before readers of committed records see it.
     thread::sleep(SEEN_AFTER);
     Ok(())
-}
-
-/// Now, in microseconds since 1970.
-pub(crate) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

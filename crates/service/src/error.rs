@@ -33,6 +33,15 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
+    /// The topic has other partitions than it had when something was made.
+    pub(crate) fn repartitioned(has: i32, had: i32, when: &str) -> Self {
+        Self::Halted(format!(
+            "the transactions topic has {has} partitions, but had {had} when {when}, and state cannot be split: make \
+             new topics (and a new group) with the partitions you want, and send the transactions into them again, \
+             keyed by user_id"
+        ))
+    }
+
     /// Whether trying again can help without anybody doing anything.
     #[must_use]
     pub fn may_pass(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -73,14 +73,14 @@ impl Instance {
         });
         let mandates = log.mandates()?;
         let ends = mandates.as_ref().map(|mandates| mandates.ends());
-        let keyed = settings.transactions_topic.is_some();
+        let own_log = settings.has_own_log();
         drop(mandates);
         Ok(Arc::new(Self {
             log,
             settings: Arc::new(settings),
             registry: Arc::new(registry),
             // What comes over HTTP is in the registry before the batch that it came with.
-            ends: ends.filter(|_| keyed),
+            ends: ends.filter(|_| !own_log),
             metrics,
             store,
             partitions,
@@ -96,12 +96,6 @@ impl Instance {
         &self.registry
     }
 
-    /// The log.
-    #[must_use]
-    pub fn log(&self) -> &Arc<dyn Log> {
-        &self.log
-    }
-
     /// The metrics.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -109,14 +103,12 @@ impl Instance {
     }
 
     /// What each shard of this instance is doing.
-    #[must_use]
-    pub fn states(&self) -> BTreeMap<i32, State> {
+    fn states(&self) -> BTreeMap<i32, State> {
         self.shards().iter().map(|(&partition, shard)| (partition, shard.control.state())).collect()
     }
 
     /// Whether the mandates topic has been read to the end that it had at the start.
-    #[must_use]
-    pub fn mandates_read(&self) -> bool {
+    fn mandates_read(&self) -> bool {
         self.mandates_read.load(Ordering::Acquire)
     }
 
@@ -125,7 +117,7 @@ impl Instance {
         let states = self.states();
         let trouble = self.registry.trouble();
         // With a log of its own it has to have the partition; a member of a group may be left without any.
-        let own_log = self.settings.transactions_topic.is_none();
+        let own_log = self.settings.has_own_log();
         let all_live = states.values().all(|state| *state == State::Live) && !(own_log && states.is_empty());
         let shards: BTreeMap<String, serde_json::Value> = states
             .iter()
@@ -226,13 +218,9 @@ impl Instance {
             partitions.iter().filter_map(|partition| self.shards().remove(partition)).collect();
         finished.iter().for_each(|shard| shard.control.stop());
         let until = Instant::now() + wait;
-        let mut gave_up = false;
         for shard in finished {
             while !shard.thread.is_finished() {
-                if Instant::now() >= until && !gave_up {
-                    gave_up = true;
-                }
-                if gave_up {
+                if Instant::now() >= until {
                     shard.control.give_up();
                 }
                 if Instant::now() >= until + Duration::from_secs(1) {
@@ -252,7 +240,7 @@ impl Instance {
     }
 
     /// Keeps a shard going until it is told to stop: recovers it, and again after each failure.
-    fn keep(&self, control: &Control, queries: &std::sync::mpsc::Receiver<Query>) {
+    fn keep(&self, control: &Control, queries: &Receiver<Query>) {
         let mut pause = RETRY_AFTER;
         while !control.is_stopping() {
             let begun = Instant::now();
@@ -264,7 +252,7 @@ impl Instance {
                 pause = RETRY_AFTER;
             }
             let partition = control.partition;
-            if self.settings.transactions_topic.is_none() {
+            if self.settings.has_own_log() {
                 // Mandates of the batch that failed are in the registry and not in the log.
                 self.mandates_read.store(false, Ordering::Release);
                 self.registry.start_over();
@@ -284,11 +272,7 @@ impl Instance {
     }
 
     /// Recovers a shard and keeps it live until it stops.
-    fn live(
-        &self,
-        control: &Control,
-        queries: &std::sync::mpsc::Receiver<Query>,
-    ) -> Result<(), ServiceError> {
+    fn live(&self, control: &Control, queries: &Receiver<Query>) -> Result<(), ServiceError> {
         let partition = control.partition;
         control.set_state(State::Opening);
         let mut own = self.log.partition(partition)?;

@@ -354,12 +354,11 @@ impl Keeper {
     fn check_place(&self, batch: &Journaled) -> Result<(), ServiceError> {
         let entry = &batch.entry;
         if entry.partitions != self.partitions {
-            return Err(ServiceError::Halted(format!(
-                "the transactions topic has {} partitions, but had {} when the journal was written, and state cannot \
-                 be split: make new topics (and a new group) with the partitions you want, and send the transactions \
-                 into them again, keyed by user_id",
-                self.partitions, entry.partitions
-            )));
+            return Err(ServiceError::repartitioned(
+                self.partitions,
+                entry.partitions,
+                "the journal was written",
+            ));
         }
         if (entry.partition, entry.sequence, entry.from) != (self.partition, self.next, self.position) {
             return Err(ServiceError::Irreproducible(format!(
@@ -409,7 +408,7 @@ impl Keeper {
         let all = (0..records.len()).filter_map(|at| records.get(at));
         all.map(|record| {
             let mut tx = parse_transaction(record.value.unwrap_or_default(), base)?;
-            if self.settings.transactions_topic.is_some() {
+            if !self.settings.has_own_log() {
                 let partitioner = self.settings.partitioner;
                 let checked = partitioner.check(record.key, &tx.user_id, self.partition, self.partitions);
                 checked.map_err(|fault| {

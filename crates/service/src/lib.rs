@@ -6,6 +6,7 @@
 //! under stands in the [`journal`]; mandates come from the [`registry`].
 
 pub mod checkpoints;
+mod clock;
 mod error;
 pub mod http;
 mod instance;
@@ -20,6 +21,7 @@ pub mod registry;
 mod settings;
 pub mod snapshots;
 
+pub use clock::now_us;
 pub use error::ServiceError;
 pub use instance::{Instance, Told};
 pub use live::State;

@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use weir_log::{LogError, MandateEnds, Output, Partition, Sink, Source};
 
-use crate::checkpoints::{Checkpoints, now_us};
+use crate::checkpoints::Checkpoints;
+use crate::clock::now_us;
 use crate::error::ServiceError;
 use crate::keeper::{Keeper, Tally};
 use crate::metrics::{Metrics, PartitionMetrics, PartitionState};
@@ -340,12 +341,7 @@ struct Committer<'a> {
 
 impl Committer<'_> {
     fn run(mut self, commits: &Receiver<Commit>, reuse: &Sender<Output>) -> Result<(), ServiceError> {
-        loop {
-            let Commit { output, tally, engine } = match commits.recv_timeout(Duration::from_secs(1)) {
-                Ok(commit) => commit,
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
+        for Commit { output, tally, engine } in commits {
             let begun = Instant::now();
             self.commit(&output)?;
             let took = begun.elapsed();
@@ -357,6 +353,7 @@ impl Committer<'_> {
             // The decider may be gone already.
             let _ = reuse.send(output);
         }
+        Ok(())
     }
 
     fn commit(&mut self, output: &Output) -> Result<(), ServiceError> {

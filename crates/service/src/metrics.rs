@@ -19,7 +19,9 @@ use weir_detectors::{Bound, TABLE};
 use weir_events::alert::AlertState;
 use weir_events::{Action, Alert, RejectCode, Verdict};
 
-use histogram::{Histogram, Since, now_us, seconds};
+use histogram::{Histogram, Since, seconds};
+
+use crate::clock::now_us;
 
 /// Media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -217,12 +217,13 @@ fn check_extent(extent: &Extent, batch: &BatchEntry, settings: &Settings) -> Res
     if batch.from >= extent.transactions.start {
         return Ok(());
     }
-    Err(ServiceError::Log(LogError::Gone {
-        topic: settings.transactions_topic.clone().unwrap_or_else(|| "transactions".to_owned()),
-        partition: batch.partition,
-        wanted: batch.from,
-        oldest: extent.transactions.start,
-    }))
+    Err(gone(batch, extent.transactions.start, settings))
+}
+
+/// Transactions of a batch were deleted.
+fn gone(batch: &BatchEntry, oldest: i64, settings: &Settings) -> ServiceError {
+    let topic = settings.transactions_topic.clone().unwrap_or_else(|| "transactions".to_owned());
+    ServiceError::Log(LogError::Gone { topic, partition: batch.partition, wanted: batch.from, oldest })
 }
 
 /// Does one batch again with the transactions that were in it.
@@ -234,25 +235,17 @@ fn redo(
 ) -> Result<(), ServiceError> {
     let entry = &batch.entry;
     let wanted = usize::try_from(entry.records).unwrap_or(usize::MAX);
-    let gone = |oldest: i64| {
-        ServiceError::Log(LogError::Gone {
-            topic: settings.transactions_topic.clone().unwrap_or_else(|| "transactions".to_owned()),
-            partition: entry.partition,
-            wanted: entry.from,
-            oldest,
-        })
-    };
     keeper.redo(
         batch,
         &mut |decide| {
             let taken = stream.take(wanted, &mut |records| {
                 let last = records.len().checked_sub(1).and_then(|last| records.get(last));
                 match last {
-                    Some(last) if last.offset >= entry.to => Err(gone(last.offset)),
+                    Some(last) if last.offset >= entry.to => Err(gone(entry, last.offset, settings)),
                     _ => decide(records),
                 }
             })?;
-            if taken < wanted { Err(gone(entry.to)) } else { Ok(()) }
+            if taken < wanted { Err(gone(entry, entry.to, settings)) } else { Ok(()) }
         },
         None,
     )?;
@@ -318,12 +311,8 @@ fn usable(
     partitions: i32,
 ) -> Result<(), ServiceError> {
     if manifest.partitions != partitions {
-        return Err(ServiceError::Halted(format!(
-            "the transactions topic has {partitions} partitions, but had {} when the snapshot was taken, and state \
-             cannot be split: make new topics (and a new group) with the partitions you want, and send the \
-             transactions into them again, keyed by user_id",
-            manifest.partitions
-        )));
+        let when = "the snapshot was taken";
+        return Err(ServiceError::repartitioned(partitions, manifest.partitions, when));
     }
     if !extent.journal.contains(&manifest.journal_offset) {
         let why = "the journal does not hold the offset that it was taken at";

@@ -287,19 +287,13 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Up to where each partition was read.
-    #[must_use]
-    pub fn position(&self) -> Vec<i64> {
-        self.lock().reached.clone()
-    }
-
     /// The registry as it stands now, for as long as the view is held.
     pub(crate) fn view(&self) -> View<'_> {
         View(self.lock())
     }
 
-    /// Some rejects of bad records from these offsets on, in order, and up to where that is all of them; `None` when they are no longer all
-    /// at hand, so that the topic has to be read again.
+    /// Some rejects of bad records from these offsets on, in order, and up to where that is all of them; `None` when
+    /// they are no longer all at hand, so that the topic has to be read again.
     #[must_use]
     pub fn bad_since(&self, from: &[i64]) -> Option<(Vec<BadMandate>, Vec<i64>)> {
         let mut inner = self.lock();

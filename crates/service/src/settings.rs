@@ -20,8 +20,6 @@ pub struct Settings {
     pub start: Start,
     /// Most records decided in one transaction, over all shards of this instance.
     pub batch_records_max: usize,
-    /// How long a batch is waited for.
-    pub batch_wait: Duration,
     /// Most mandates in the registry.
     pub registry_mandates_max: usize,
     /// URL of the snapshots' store.
@@ -42,6 +40,11 @@ pub enum Start {
 }
 
 impl Settings {
+    /// Whether records come over HTTP into a log of this instance's own, and have no key.
+    pub(crate) fn has_own_log(&self) -> bool {
+        self.transactions_topic.is_none()
+    }
+
     /// For deciding a recording again: nothing is read from a log or written to one.
     pub(crate) fn of_recording(config: Config, topic: Option<String>, partitioner: &str, seed: u64) -> Self {
         let known = [Partitioner::Murmur2, Partitioner::Crc32];
@@ -53,7 +56,6 @@ impl Settings {
             partitioner: partitioner.unwrap_or(Partitioner::Any),
             start: Start::Earliest,
             batch_records_max: usize::MAX,
-            batch_wait: Duration::ZERO,
             registry_mandates_max: usize::MAX,
             snapshots_url: String::new(),
             snapshots_every: Duration::MAX,

@@ -727,7 +727,6 @@ fn settings(config: Config, partitioner: Partitioner) -> Settings {
         partitioner,
         start: Start::Earliest,
         batch_records_max: 25,
-        batch_wait: Duration::ZERO,
         registry_mandates_max: 10_000,
         snapshots_url: String::new(),
         // Whenever it is asked for.

@@ -6,13 +6,13 @@ mod topics;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use weir_embedded::EmbeddedLog;
 use weir_kafka::{KafkaConfig, KafkaLog};
 use weir_log::{Log, Partitioner};
-use weir_service::{Settings, Start};
+use weir_service::{Settings, Start, now_us};
 
 use crate::args::LogFormat;
 use crate::config::{Config, LogKind, PartitionerKind, StartAt};
@@ -112,7 +112,6 @@ pub(crate) fn settings(config: &Config) -> Settings {
             StartAt::Latest => Start::Latest,
         },
         batch_records_max: usize::try_from(service.kafka.max_batch_records).unwrap_or(usize::MAX),
-        batch_wait: micros(service.kafka.max_batch_wait.0),
         registry_mandates_max: service.registry.mandates_max,
         snapshots_url: service.snapshots.url.clone(),
         snapshots_every: micros(service.snapshots.every.0),
@@ -122,12 +121,6 @@ pub(crate) fn settings(config: &Config) -> Settings {
 
 fn micros(us: i64) -> Duration {
     Duration::from_micros(us.unsigned_abs())
-}
-
-/// Now, in microseconds since 1970.
-pub(crate) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The machine's name and the process's number, by which operators find an instance.

@@ -78,7 +78,6 @@ impl Service {
     }
 
     /// Where the HTTP interface listens.
-    #[allow(dead_code, reason = "the demo asks")]
     pub(crate) fn http_address(&self) -> SocketAddr {
         self.http.address()
     }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
+
+use crate::clock::now_us;
 
 /// Observations of one batch, counted without an atomic or a lock each.
 #[derive(Debug, Clone)]
@@ -123,12 +124,6 @@ impl EncodeMetric for Since {
 
 impl TypedMetric for Since {
     const TYPE: MetricType = MetricType::Gauge;
-}
-
-/// The wall clock, in microseconds since 1970.
-pub(super) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Microseconds as seconds.
