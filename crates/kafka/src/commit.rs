@@ -25,6 +25,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 /// How soon the group says that a partition is lost: a heartbeat, and what it takes to answer it.
 const HEARSAY: Duration = Duration::from_secs(3);
 
+/// Longest that a batch is waited for so that commits keep up.
+const PACE_MAX: Duration = Duration::from_millis(250);
+
 /// How long commits of this partition take, smoothed: batches are paced by it, so that many partitions with few
 /// records each do not drown the broker in transactions.
 #[derive(Debug, Default)]
@@ -41,8 +44,8 @@ impl Pace {
 
     /// How long a batch is worth waiting for after its first record.
     fn gather(&self, at_least: Duration) -> Duration {
-        let half_as_long_again = Duration::from_micros(self.0.load(Ordering::Relaxed).saturating_mul(3) / 2);
-        at_least.max(half_as_long_again.min(Duration::from_millis(250)))
+        let commit = Duration::from_micros(self.0.load(Ordering::Relaxed));
+        at_least.max(commit.min(PACE_MAX))
     }
 }
 

@@ -8,9 +8,14 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use weir_log::Topic;
 
 use crate::error;
+use crate::produce::BatchLimit;
 
 /// How long the broker lets a transaction stay open, where the properties do not say.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What one request may hold of a partition, where the properties do not say: what topics take that nobody
+/// configured.
+const BATCH: BatchLimit = BatchLimit { bytes: 1_000_000, messages: 10_000 };
 
 /// Properties that Weir sets itself, with the reason why nobody else may.
 const FIXED: [(&str, &str); 27] = [
@@ -174,6 +179,15 @@ impl KafkaConfig {
         set.map_or(TRANSACTION_TIMEOUT, Duration::from_millis)
     }
 
+    /// What one request may hold of a partition.
+    pub(crate) fn batch_limit(&self) -> BatchLimit {
+        let set = |name| self.properties.get(name).and_then(|value| value.trim().parse().ok());
+        BatchLimit {
+            bytes: set("batch.size").unwrap_or(BATCH.bytes),
+            messages: set("batch.num.messages").unwrap_or(BATCH.messages),
+        }
+    }
+
     /// The id under which the owner of a partition writes.
     pub(crate) fn transactional_id(&self, partition: i32) -> String {
         format!("{}-{partition}", self.group_id)
@@ -257,6 +271,7 @@ impl KafkaConfig {
     /// A producer with this transactional id.
     pub(crate) fn producer_as(&self, id: &str) -> ClientConfig {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
+        let (batch_bytes, batch_messages) = (BATCH.bytes.to_string(), BATCH.messages.to_string());
         let defaults = [
             ("transaction.timeout.ms", timeout.as_str()),
             // A batch is produced in one go and then flushed, which ends the lingering: without it, the client's threads
@@ -266,8 +281,8 @@ impl KafkaConfig {
             // The default of 100 is waited for whenever the coordinator has not finished the transaction before.
             ("retry.backoff.ms", "2"),
             ("retry.backoff.max.ms", "100"),
-            ("batch.size", "1000000"),
-            ("batch.num.messages", "10000"),
+            ("batch.size", batch_bytes.as_str()),
+            ("batch.num.messages", batch_messages.as_str()),
             ("queue.buffering.max.messages", "200000"),
             ("queue.buffering.max.kbytes", "262144"),
             ("message.max.bytes", "4194304"),

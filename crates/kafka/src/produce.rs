@@ -20,6 +20,9 @@ use crate::native::{self, Target};
 /// How long fencing may take at once; the caller tries again.
 const INIT: Duration = Duration::from_secs(10);
 
+/// Bytes that a message takes beside key, value and headers, at most, and what these headers take.
+const OVERHEAD: usize = 128;
+
 /// The producer.
 pub(crate) type Producer = BaseProducer<Outcome>;
 
@@ -71,6 +74,32 @@ pub(crate) enum Fault {
     Dead(LogError),
 }
 
+/// What one request may hold of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchLimit {
+    /// Bytes of keys and values.
+    pub(crate) bytes: usize,
+    pub(crate) messages: usize,
+}
+
+impl BatchLimit {
+    /// Messages in parts that fit, each as long as it can be; one that does not fit stands alone.
+    fn parts<'a>(self, mut rest: &'a [&'a Message]) -> impl Iterator<Item = &'a [&'a Message]> {
+        std::iter::from_fn(move || {
+            let mut bytes = 0_usize;
+            let fits = |message: &&&Message| {
+                bytes = bytes.saturating_add(message.key.len()).saturating_add(message.value.len());
+                bytes = bytes.saturating_add(OVERHEAD);
+                bytes <= self.bytes
+            };
+            let count = rest.iter().take(self.messages).take_while(fits).count();
+            let (part, others) = rest.split_at_checked(count.max(1))?;
+            rest = others;
+            Some(part)
+        })
+    }
+}
+
 /// A partition's producer and the topics that it writes.
 pub(crate) struct Writer {
     targets: [Target; 5],
@@ -78,6 +107,7 @@ pub(crate) struct Writer {
     partition: i32,
     instance: Vec<u8>,
     headers: bool,
+    batch_limit: BatchLimit,
     limit: Duration,
 }
 
@@ -106,6 +136,7 @@ impl Writer {
             partition,
             instance: config.instance.as_bytes().to_vec(),
             headers: config.decision_headers,
+            batch_limit: config.batch_limit(),
             limit: config.transaction_timeout(),
         })
     }
@@ -184,13 +215,23 @@ impl Writer {
         self.call("begin", retrying, rdkafka::producer::Producer::begin_transaction)
     }
 
-    /// Queues every message of the output, each topic's in their order.
+    /// Queues every message of the output, each topic's in their order. What does not fit into one request waits
+    /// until that is answered: a client that may repeat messages sends a partition one request at a time, and its
+    /// thread would turn in circles while others wait.
     pub(crate) fn produce(&mut self, output: &Output, retrying: Retrying<'_>) -> Result<(), Fault> {
+        let limit = self.batch_limit;
         for (at, topic) in Topic::ALL.into_iter().enumerate() {
-            if topic == Topic::Decisions && self.headers {
-                self.produce_decisions(output, retrying)?;
-            } else {
-                self.produce_plain(at, topic, output, retrying)?;
+            let messages: Vec<&Message> =
+                output.messages.iter().filter(|message| message.topic == topic).collect();
+            for (number, part) in limit.parts(&messages).enumerate() {
+                if number > 0 {
+                    self.drain(retrying)?;
+                }
+                if topic == Topic::Decisions && self.headers {
+                    self.produce_decisions(part, output, retrying)?;
+                } else {
+                    self.produce_plain(at, part, output, retrying)?;
+                }
             }
         }
         Ok(())
@@ -200,30 +241,30 @@ impl Writer {
     fn produce_plain(
         &mut self,
         at: usize,
-        topic: Topic,
+        mut rest: &[&Message],
         output: &Output,
         retrying: Retrying<'_>,
     ) -> Result<(), Fault> {
-        let mut queued = 0;
-        loop {
-            let mut rest =
-                output.messages.iter().filter(|message| message.topic == topic).skip(queued).peekable();
-            if rest.peek().is_none() {
-                return Ok(());
-            }
+        while !rest.is_empty() {
             let Some(target) = self.targets.get_mut(at) else { return Ok(()) };
-            let (count, stopped) =
-                target.produce(self.partition, rest.map(|message| output.message(message)));
-            queued += count;
+            let pairs = rest.iter().map(|message| output.message(message));
+            let (count, stopped) = target.produce(self.partition, pairs);
+            rest = rest.get(count..).unwrap_or_default();
             if let Some(code) = stopped {
                 self.full(code, retrying)?;
             }
         }
+        Ok(())
     }
 
-    /// Queues the decisions, with headers.
-    fn produce_decisions(&self, output: &Output, retrying: Retrying<'_>) -> Result<(), Fault> {
-        for message in output.messages.iter().filter(|message| message.topic == Topic::Decisions) {
+    /// Queues decisions, with headers.
+    fn produce_decisions(
+        &self,
+        decisions: &[&Message],
+        output: &Output,
+        retrying: Retrying<'_>,
+    ) -> Result<(), Fault> {
+        for message in decisions {
             while let Err(code) = self.produce_decision(output, message) {
                 self.full(code, retrying)?;
             }
@@ -319,4 +360,38 @@ impl Writer {
 /// What a fatal error means for the partition.
 fn verdict(code: Code, message: String) -> LogError {
     if error::fenced(code) { LogError::Fenced(message) } else { LogError::Broken(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: usize, messages: usize, sizes: &[usize], parts: &[&[usize]]) {
+        let message = |&size: &usize| Message {
+            topic: Topic::Decisions,
+            key: 0..0,
+            value: 0..size.saturating_sub(OVERHEAD),
+            source_offset: None,
+        };
+        let all: Vec<Message> = sizes.iter().map(message).collect();
+        let all: Vec<&Message> = all.iter().collect();
+        let limit = BatchLimit { bytes, messages };
+        let found: Vec<Vec<usize>> = limit
+            .parts(&all)
+            .map(|part| part.iter().map(|message| message.value.len() + OVERHEAD).collect())
+            .collect();
+        assert_eq!(found, parts, "{limit:?} of {sizes:?}");
+    }
+
+    #[test]
+    fn messages_are_sent_in_parts_that_fit() {
+        check(1_000, 10, &[], &[]);
+        check(1_000, 10, &[500, 500], &[&[500, 500]]);
+        check(1_000, 10, &[500, 501], &[&[500], &[501]]);
+        check(1_000, 10, &[5_000, 200, 5_000], &[&[5_000], &[200], &[5_000]]);
+        check(1_000, 2, &[200, 200, 200], &[&[200, 200], &[200]]);
+        check(1_000, 3, &[200, 200, 200], &[&[200, 200, 200]]);
+        // As small as properties allow.
+        check(1, 1, &[200, 300], &[&[200], &[300]]);
+    }
 }

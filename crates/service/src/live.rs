@@ -192,11 +192,14 @@ pub(crate) fn run(
     control.committed.store(keeper.standing().map_or(0, |standing| standing.sequence + 1), Ordering::Release);
     thread::scope(|scope| {
         let committer = Committer { sink, control, metrics };
-        let committing = scope.spawn(move || {
+        let commit = move || {
             let committed = committer.run(&commits, &to_reuse);
             control.failed.store(true, Ordering::Release);
             committed
-        });
+        };
+        let name = format!("commit-{}", control.partition);
+        let committing = thread::Builder::new().name(name).spawn_scoped(scope, commit);
+        let committing = committing.map_err(|error| ServiceError::Halted(format!("no thread: {error}")))?;
         let checkpoints = Checkpoints::new(scope, &mut keeper, snapshot, store, journal, control, metrics);
         let mut decider = Decider {
             keeper: &mut keeper,

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use weir_events::span::Span;
+use weir_service::http::REQUESTS_PER_SECOND;
 
 /// Everything outside the deciding configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -214,10 +216,16 @@ pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
     /// File that holds the bearer token; empty for none.
     pub(crate) token_file: String,
+    /// Requests that one client may send in a second.
+    pub(crate) max_requests_per_second: NonZeroU32,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080), token_file: String::new() }
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            token_file: String::new(),
+            max_requests_per_second: REQUESTS_PER_SECOND,
+        }
     }
 }

@@ -113,7 +113,7 @@ error: unknown key `bananas` in [http]
 2 | bananas = 3
   | ^^^^^^^ no key has such a name
   |
-  = help: the keys in [http] are `listen`, `token_file`
+  = help: the keys in [http] are `listen`, `max_requests_per_second`, `token_file`
 ",
     );
 }
@@ -403,7 +403,7 @@ fn a_variable_that_is_wrong_is_named() {
         r"
 error: WEIR_HTTP__LISTNE: unknown key `listne` in [http]: did you mean `WEIR_HTTP__LISTEN`?
  |
- = help: the keys in [http] are `WEIR_HTTP__LISTEN`, `WEIR_HTTP__TOKEN_FILE`
+ = help: the keys in [http] are `WEIR_HTTP__LISTEN`, `WEIR_HTTP__MAX_REQUESTS_PER_SECOND`, `WEIR_HTTP__TOKEN_FILE`
 ",
     );
     check_variable(

@@ -65,7 +65,10 @@ impl Service {
         let http = Http {
             listen: config.service.http.listen,
             token: token(&config.service.http.token_file)?,
-            limits: Limits::default(),
+            limits: Limits {
+                requests_per_second: config.service.http.max_requests_per_second,
+                ..Limits::default()
+            },
         };
         let submit = embedded.map(|log| Arc::new(log) as Arc<dyn Submit>);
         let told = Told { instance: Arc::clone(&instance), submit };

@@ -28,10 +28,11 @@
 //! | 415 | `unsupported_media_type` |
 //! | 421 | `shard_elsewhere`: another instance owns the agent's partition |
 //! | 422 | every other reject: a record with something wrong in it |
+//! | 429 | `too_many_requests`, with `Retry-After`: this client asks too often |
 //! | 503 | `unavailable`, `recovering`, `busy`, with `Retry-After` |
 //!
 //! Who is slow holds nothing up: a request's head, its body and every write of the answer have a time, and
-//! connections, followers and the memory for bodies a bound.
+//! connections, followers, the memory for bodies and the requests of one client a bound.
 
 mod auth;
 mod body;
@@ -39,6 +40,7 @@ mod door;
 mod follow;
 mod input;
 mod problem;
+mod rate;
 mod routes;
 mod server;
 
@@ -47,6 +49,7 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,6 +101,9 @@ pub struct Health {
     pub details: serde_json::Value,
 }
 
+/// Requests of one client in a second, where nothing else is said.
+pub const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
+
 /// What nobody who asks can go beyond.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -110,6 +116,8 @@ pub struct Limits {
     pub lines: usize,
     /// Bytes of all bodies that are held at the same time.
     pub bodies_bytes: usize,
+    /// Requests of one client in a second; those for health are not counted.
+    pub requests_per_second: NonZeroU32,
     /// Connections; who comes after waits to be let in.
     pub connections: usize,
     /// Clients that follow decisions.
@@ -133,6 +141,7 @@ impl Default for Limits {
             lines_bytes: 32 << 20,
             lines: 100_000,
             bodies_bytes: 256 << 20,
+            requests_per_second: REQUESTS_PER_SECOND,
             connections: 1_024,
             followers: 64,
             head_wait: Duration::from_secs(10),

@@ -1,6 +1,7 @@
 //! What is told to who asked for something that cannot be done.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -25,6 +26,8 @@ pub(super) struct Problem {
     field: Option<String>,
     /// Where in a body of lines the record stands, from 1.
     line: Option<usize>,
+    /// After how many seconds to try again.
+    retry_after: Option<u64>,
 }
 
 /// The problem as a document (RFC 9457).
@@ -58,7 +61,8 @@ impl Problem {
         code: impl Into<Code>,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, code: code.into(), detail: detail.into(), field: None, line: None }
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        Self { status, code: code.into(), detail: detail.into(), field: None, line: None, retry_after }
     }
 
     /// Nothing was kept: try again later.
@@ -69,6 +73,14 @@ impl Problem {
     /// As much is being done as may be at once.
     pub(super) fn busy(detail: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+    }
+
+    /// The client is to wait so long.
+    pub(super) fn too_many_requests(wait: Duration) -> Self {
+        let detail =
+            "this client asks more often than `http.max_requests_per_second` allows; nothing was done";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail);
+        Self { retry_after: Some(wait.as_secs() + 1), ..problem }
     }
 
     /// A body or a record that is too large.
@@ -102,7 +114,7 @@ impl Problem {
 
     /// Its JSON, in one line.
     pub(super) fn json(&self) -> Vec<u8> {
-        let Self { status, code, detail, field, line } = self;
+        let Self { status, code, detail, field, line, .. } = self;
         let mut title = code.replace('_', " ");
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
@@ -127,8 +139,8 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir\""));

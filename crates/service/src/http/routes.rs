@@ -1,5 +1,6 @@
 //! What is asked, and who may.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,6 +17,7 @@ use weir_log::Answer;
 use super::auth::Token;
 use super::door::Door;
 use super::problem::Problem;
+use super::rate::Rate;
 use super::{Backend, Http, Limits, ProfileAnswer, follow, input};
 use crate::metrics::{CONTENT_TYPE as METRICS_TYPE, Metrics};
 
@@ -41,6 +43,10 @@ const MANDATES: &str = "/v1/mandates";
 /// Every route, as told in metrics.
 const ROUTES: [&str; 7] = [HEALTHZ, READYZ, METRICS, AGENT, DECISIONS, TRANSACTIONS, MANDATES];
 
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client(pub(super) IpAddr);
+
 /// What every request sees.
 pub(super) struct App {
     pub(super) backend: Arc<dyn Backend>,
@@ -52,6 +58,7 @@ pub(super) struct App {
     /// Room for bodies.
     bodies: Arc<Semaphore>,
     token: Option<Token>,
+    rate: Rate,
     /// Set when the server stops.
     stop: watch::Receiver<bool>,
 }
@@ -71,10 +78,23 @@ impl App {
             bodies: Arc::new(Semaphore::new(
                 (limits.bodies_bytes / PERMIT_BYTES).min(Semaphore::MAX_PERMITS),
             )),
+            rate: Rate::new(limits.requests_per_second),
             limits,
             token: http.token.as_deref().map(Token::new),
             stop,
         })
+    }
+
+    /// Whether a request may be answered. Who guesses tokens is held up as well.
+    fn may(&self, request: &Request) -> Result<(), Problem> {
+        if let Some(Client(client)) = request.extensions().get() {
+            self.rate.check(*client).map_err(Problem::too_many_requests)?;
+        }
+        if self.token.as_ref().is_none_or(|token| token.allows(request.headers())) {
+            return Ok(());
+        }
+        let detail = "this needs the header `Authorization: Bearer` with the token of `http.token_file`";
+        Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
     }
 
     /// Whether the server stops.
@@ -124,12 +144,10 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let route = ROUTES.into_iter().find(|&route| path == Some(route)).unwrap_or("other");
     let open = route == HEALTHZ || route == READYZ;
-    let may = open || app.token.as_ref().is_none_or(|token| token.allows(request.headers()));
-    let mut response = if may {
-        next.run(request).await
-    } else {
-        let detail = "this needs the header `Authorization: Bearer` with the token of `http.token_file`";
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response()
+    let may = if open { Ok(()) } else { app.may(&request) };
+    let mut response = match may {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::routes::App;
+use super::routes::{App, Client};
 use super::{Backend, Http, Limits};
 use crate::metrics::Metrics;
 
@@ -125,8 +125,8 @@ impl Connections {
                 // The sender is dropped with the server, which means the same.
                 _ = stop.wait_for(|&stop| stop) => break,
             };
-            let Some((stream, place)) = accepted else { continue };
-            let connection = self.connection(stream);
+            let Some((stream, client, place)) = accepted else { continue };
+            let connection = self.connection(stream, client);
             let connection = graceful.watch(connection);
             let metrics = Arc::clone(&self.metrics);
             tokio::spawn(async move {
@@ -149,13 +149,13 @@ impl Connections {
         &self,
         listener: &TcpListener,
         places: &Arc<Semaphore>,
-    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    ) -> Option<(TcpStream, Client, OwnedSemaphorePermit)> {
         let place = Arc::clone(places).acquire_owned().await.ok()?;
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, client)) => {
                 // Answers are small and wait for nothing.
                 let _ = stream.set_nodelay(true);
-                Some((stream, place))
+                Some((stream, Client(client.ip()), place))
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -169,9 +169,10 @@ impl Connections {
     fn connection(
         &self,
         stream: TcpStream,
+        client: Client,
     ) -> http1::Connection<TokioIo<Patient>, TowerToHyperService<Router>> {
         let io = TokioIo::new(Patient::new(stream, self.limits.write_wait));
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = TowerToHyperService::new(self.router.clone().layer(Extension(client)));
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head_wait)

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::super::Limits;
@@ -94,6 +95,27 @@ fn bodies_have_a_bound_together() {
         assert_eq!(&answer, b"HTTP/1.1 200");
     }
     assert_eq!(pay().status, 200);
+}
+
+#[test]
+fn requests_of_a_client_have_a_bound() {
+    let limits = Limits { requests_per_second: NonZeroU32::MIN, ..small() };
+    let (server, fake) = serve(Some("secret"), limits);
+    let at = server.address();
+    let pay = || post(at, "/v1/transactions", "application/json", b"pay");
+    // Who has no token is counted too. Where the machine is slow, a second passes between two of them.
+    let reply = (0..1_000).map(|_| pay()).find(|reply| reply.status != 401).unwrap();
+    assert_eq!((reply.status, reply.problem().as_str()), (429, "too_many_requests"));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(fake.takes.lock().unwrap().as_ref().unwrap().taken.lock().unwrap().len(), 0);
+    // Health always answers.
+    for _ in 0..5 {
+        assert_eq!(get(at, "/healthz").status, 200);
+    }
+    // And so is everything for who waits as he is told.
+    while pay().status != 401 {
+        std::thread::sleep(Duration::from_secs(1));
+    }
 }
 
 #[test]
