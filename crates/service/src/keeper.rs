@@ -76,6 +76,8 @@ pub struct Tally {
     pub rejects: u64,
     /// Whether an unknown mandate was waited for.
     pub waited: bool,
+    /// Whether more mandates have changed than the batch took in.
+    pub more: bool,
     /// More of the same for the metrics; empty for a batch done again.
     pub counts: BatchCounts,
     /// Hash of what became of each record, in order.
@@ -109,6 +111,7 @@ struct Side {
     bad: Vec<BadMandate>,
     rejected_to: Option<Vec<i64>>,
     waited: bool,
+    more: bool,
 }
 
 /// Where a shard stands, for a snapshot.
@@ -235,6 +238,15 @@ impl Keeper {
         registry.view().has_changed_since(&self.cursor) || self.has_bad(registry)
     }
 
+    /// Whether so many mandates may have changed that they are to be taken in by batches without records, of which
+    /// [`Tally::more`] says whether another has to follow.
+    #[must_use]
+    pub fn is_behind(&self, registry: &Registry) -> bool {
+        let changes = registry.view().number_since(&self.cursor);
+        let compared = || self.shard.mandate_versions().next().is_some();
+        changes.map_or_else(compared, |changes| changes > self.settings.batch_mandates_max)
+    }
+
     fn has_bad(&self, registry: &Registry) -> bool {
         let bad = self.rejected_to.as_ref().map(|from| registry.bad_since(from));
         matches!(bad, Some(Some((bad, _))) if !bad.is_empty())
@@ -259,7 +271,7 @@ impl Keeper {
             return Ok(None);
         }
         output.clear();
-        let mut tally = Tally { waited: side.waited, ..Tally::default() };
+        let mut tally = Tally { waited: side.waited, more: side.more, ..Tally::default() };
         let mut chain = Chain::after(&self.digest);
         self.journal_side(&side.mandates, &mut chain, output)?;
         self.take_in(side.mandates.iter().map(|(id, taken)| (&**id, taken.version, taken.text.as_deref())))?;
@@ -427,6 +439,7 @@ impl Keeper {
     /// Takes from the registry what the batch needs.
     fn side(&mut self, parsed: &[Parsed<'_>], registry: &Registry, ends: Option<&dyn MandateEnds>) -> Side {
         let mut side = Side::default();
+        let cursor = self.cursor;
         let has_read_on = self.cursor != Cursor::default() || self.has_read_on(registry, ends);
         let unknown = self.needed(&registry.view(), parsed, has_read_on, &mut side.mandates);
         if let Some(ends) = ends.filter(|_| unknown) {
@@ -436,6 +449,12 @@ impl Keeper {
                 let _ = registry.wait_for(&ends, wait);
             }
             self.needed(&registry.view(), parsed, has_read_on, &mut side.mandates);
+        }
+        if parsed.is_empty() && leave_out(&mut side.mandates, self.settings.batch_mandates_max) {
+            // What is left out is found again from here.
+            self.cursor = cursor;
+            side.more = true;
+            return side;
         }
         if let Some(from) = &self.rejected_to
             && let Some((bad, to)) = registry.bad_since(from)
@@ -715,6 +734,13 @@ impl Keeper {
     }
 }
 
+/// Leaves out what is beyond so many, of which there may be none.
+fn leave_out(mandates: &mut Intaken, max: usize) -> bool {
+    let Some(first) = mandates.keys().nth(max).cloned() else { return false };
+    mandates.split_off(&first);
+    true
+}
+
 fn note_duplicate(tx: &Transaction<'_>, output: Option<&mut Output>, tally: &mut Tally) {
     tally.duplicates += 1;
     tally.outcome.add(1, 0, 0);
@@ -737,4 +763,21 @@ fn json(record: &impl serde::Serialize, out: &mut Vec<u8>) {
 /// Key of risk profiles and alerts: `["user_id","agent_id"]`.
 fn agent_key(user_id: &str, agent_id: &str, out: &mut Vec<u8>) {
     json(&[user_id, agent_id], out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mandates_beyond_the_bound_are_left_to_the_next_batch() {
+        let taken = |n: i64| Taken { version: n, text: None };
+        let of = |n: i64| (0..n).map(|n| (Arc::from(format!("m{n}")), taken(n))).collect::<Intaken>();
+        for (have, max, left_out) in [(0, 3, false), (2, 3, false), (3, 3, false), (4, 3, true), (9, 1, true)]
+        {
+            let mut mandates = of(have);
+            assert_eq!(leave_out(&mut mandates, max), left_out, "{have} of {max}");
+            assert_eq!(mandates, of(have.min(max.try_into().unwrap())));
+        }
+    }
 }

@@ -25,4 +25,4 @@ pub use clock::now_us;
 pub use error::ServiceError;
 pub use instance::{Instance, Told};
 pub use live::State;
-pub use settings::{Settings, Start};
+pub use settings::{BATCH_MANDATES_MAX, Settings, Start};

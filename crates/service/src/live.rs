@@ -254,17 +254,17 @@ impl Decider<'_> {
             if let Some(why) = self.registry.trouble() {
                 return Err(ServiceError::Halted(why));
             }
+            if self.keeper.is_behind(self.registry) && self.decide_nothing(source)? {
+                continue;
+            }
             let shards = (self.shards)().max(1);
             let settings = &self.keeper.settings;
             let max = (settings.batch_records_max / shards).max(1);
             let records = source.poll(max, self.wait())?;
             self.idle = records.as_ref().is_none_or(|records| records.is_empty());
             match records {
-                Some(records) => self.decide(&*records, true)?,
-                None if self.is_due() => match source.without_records()? {
-                    Some(records) => self.decide(&*records, true)?,
-                    None => self.decide(&Vec::new(), false)?,
-                },
+                Some(records) => drop(self.decide(&*records, true)?),
+                None if self.is_due() => drop(self.decide_nothing(source)?),
                 None => {}
             }
             if let Some(lag) = source.lag() {
@@ -290,16 +290,27 @@ impl Decider<'_> {
         self.keeper.is_due(self.registry)
     }
 
-    fn decide(&mut self, records: &dyn weir_log::Records, forced: bool) -> Result<(), ServiceError> {
+    /// Commits what there is beside records; says whether there is more of it.
+    fn decide_nothing(&mut self, source: &mut dyn Source) -> Result<bool, ServiceError> {
+        match source.without_records()? {
+            Some(records) => self.decide(&*records, true),
+            None => self.decide(&Vec::new(), false),
+        }
+    }
+
+    /// Decides records and hands the outcome over to be committed; says whether more mandates have changed than the
+    /// batch took in.
+    fn decide(&mut self, records: &dyn weir_log::Records, forced: bool) -> Result<bool, ServiceError> {
         let mut output = self.reuse.try_recv().unwrap_or_default();
         let begun = Instant::now();
         let Some(tally) = self.keeper.decide(records, self.registry, self.ends, forced, &mut output)? else {
-            return Ok(());
+            return Ok(false);
         };
+        let more = tally.more;
         let commit = Commit { output, tally, engine: begun.elapsed() };
         // The committer stops only for an error, which is told by joining it.
         self.to_commit.send(commit).map_err(|_| LogError::Stopped)?;
-        Ok(())
+        Ok(more)
     }
 
     /// Tells the metrics how large the shard is, once a second.

@@ -448,6 +448,11 @@ impl View<'_> {
         Some(self.0.changes.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)))
     }
 
+    /// How many changes there were since `cursor`; `None` when everything has to be compared.
+    pub(crate) fn number_since(&self, cursor: &Cursor) -> Option<usize> {
+        self.changes_since(&mut cursor.clone()).map(|changes| changes.size_hint().0)
+    }
+
     /// Whether anything changed since `cursor`.
     pub(crate) fn has_changed_since(&self, cursor: &Cursor) -> bool {
         cursor.0 != Some(self.0.changes_from + self.0.changes.len() as u64)

@@ -15,7 +15,7 @@ use weir_service::recovery::{JournalReader, Journaled, recover};
 
 use crate::log::{MANDATES, SimReader, Stored, Stream};
 use crate::plain::{Plain, Told};
-use crate::world::World;
+use crate::world::{MANDATES_MAX, World};
 
 /// What one partition left behind.
 struct Partition {
@@ -85,6 +85,9 @@ impl Partition {
             let entry = &batch.entry;
             same("the batch's number and position", &(entry.sequence, entry.from), &(sequence, position))?;
             position = entry.to;
+            if entry.records == 0 && batch.mandates.len() > MANDATES_MAX {
+                return Err(format!("{} mandates in a batch of nothing else", batch.mandates.len()));
+            }
             same("the batch's records", &(self.records(batch).len() as u64), &entry.records)?;
             let sum = entry.decisions + entry.duplicates + entry.rejects;
             same("records and what became of them", &entry.records, &sum)?;

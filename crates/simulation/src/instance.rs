@@ -247,8 +247,6 @@ impl Instance {
     }
 
     fn decide(&self, live: &mut Live, random: &mut Random) -> Result<Step, ServiceError> {
-        let max = 1 + random.below(25);
-        let polled = live.source.poll(max, Duration::ZERO)?;
         let ends = PumpingEnds {
             log: self.log.clone(),
             mandates: Arc::clone(&self.mandates),
@@ -256,13 +254,23 @@ impl Instance {
             mood: random.below(10),
         };
         let none: Vec<OwnedRecord> = Vec::new();
+        let mut output = Output::default();
+        // As the deciding thread does: what has changed goes ahead, in parts.
+        if live.keeper.is_behind(&self.registry) {
+            let tally = live.keeper.decide(&none, &self.registry, Some(&ends), false, &mut output)?;
+            if let Some(tally) = tally {
+                self.log.cluster().parts += u64::from(tally.more);
+                live.decided = Some(output);
+                return Ok(Step::Done);
+            }
+        }
+        let polled = live.source.poll(1 + random.below(25), Duration::ZERO)?;
         let (records, forced): (&dyn weir_log::Records, bool) = match &polled {
             Some(records) => (&**records, true),
             None if live.keeper.is_due(&self.registry) => (&none, false),
             None if random.permille(2) => (&none, true),
             None => return Ok(if live.is_behind() { Step::Done } else { Step::Idle }),
         };
-        let mut output = Output::default();
         let tally = live.keeper.decide(records, &self.registry, Some(&ends), forced, &mut output)?;
         if let Some(tally) = tally {
             assert_eq!(tally.records, records.len() as u64);

@@ -142,6 +142,8 @@ pub struct Cluster {
     pub fenced: u64,
     /// Recoveries, and those from a snapshot.
     pub recoveries: (u64, u64),
+    /// Batches that left changed mandates to the next.
+    pub parts: u64,
     /// Most checkpoints that a snapshot was made of, beside its base.
     pub longest_chain: usize,
     epochs: Vec<u64>,
@@ -173,6 +175,7 @@ impl SimLog {
             commits: 0,
             fenced: 0,
             recoveries: (0, 0),
+            parts: 0,
             longest_chain: 0,
             epochs: vec![0; partitions],
             random,

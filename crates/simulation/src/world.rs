@@ -111,6 +111,8 @@ pub struct Counts {
     pub recoveries: u64,
     /// Of them from a snapshot.
     pub from_snapshot: u64,
+    /// Batches that left changed mandates to the next.
+    pub parts: u64,
     /// Most checkpoints that a snapshot was made of, beside its base.
     pub longest_chain: usize,
 }
@@ -129,6 +131,7 @@ impl Counts {
         self.fenced += other.fenced;
         self.records += other.records;
         self.recoveries += other.recoveries;
+        self.parts += other.parts;
         self.from_snapshot += other.from_snapshot;
         self.longest_chain = self.longest_chain.max(other.longest_chain);
     }
@@ -229,6 +232,7 @@ impl World {
         let cluster = self.log.cluster();
         (self.counts.commits, self.counts.fenced) = (cluster.commits, cluster.fenced);
         (self.counts.recoveries, self.counts.from_snapshot) = cluster.recoveries;
+        self.counts.parts = cluster.parts;
         self.counts.longest_chain = cluster.longest_chain;
         Ok(())
     }
@@ -719,6 +723,9 @@ fn configuration(random: &mut Random) -> Config {
     config
 }
 
+/// Changed mandates that a batch without records takes in.
+pub(crate) const MANDATES_MAX: usize = 3;
+
 fn settings(config: Config, partitioner: Partitioner) -> Settings {
     Settings {
         config,
@@ -727,6 +734,7 @@ fn settings(config: Config, partitioner: Partitioner) -> Settings {
         partitioner,
         start: Start::Earliest,
         batch_records_max: 25,
+        batch_mandates_max: MANDATES_MAX,
         registry_mandates_max: 10_000,
         snapshots_url: String::new(),
         // Whenever it is asked for.
