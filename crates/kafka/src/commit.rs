@@ -25,9 +25,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 /// How soon the group says that a partition is lost: a heartbeat, and what it takes to answer it.
 const HEARSAY: Duration = Duration::from_secs(3);
 
-/// Longest that a batch is waited for so that commits keep up.
-const PACE_MAX: Duration = Duration::from_millis(250);
-
 /// How long commits of this partition take, smoothed: batches are paced by it, so that many partitions with few
 /// records each do not drown the broker in transactions.
 #[derive(Debug, Default)]
@@ -44,8 +41,7 @@ impl Pace {
 
     /// How long a batch is worth waiting for after its first record.
     fn gather(&self, at_least: Duration) -> Duration {
-        let commit = Duration::from_micros(self.0.load(Ordering::Relaxed));
-        at_least.max(commit.min(PACE_MAX))
+        at_least.max(Duration::from_micros(self.0.load(Ordering::Relaxed)))
     }
 }
 

@@ -183,7 +183,9 @@ impl KafkaConfig {
     pub(crate) fn batch_limit(&self) -> BatchLimit {
         let set = |name| self.properties.get(name).and_then(|value| value.trim().parse().ok());
         BatchLimit {
-            bytes: set("batch.size").unwrap_or(BATCH.bytes),
+            bytes: set("batch.size")
+                .unwrap_or(BATCH.bytes)
+                .min(set("message.max.bytes").unwrap_or(usize::MAX)),
             messages: set("batch.num.messages").unwrap_or(BATCH.messages),
         }
     }

@@ -1,5 +1,6 @@
 //! The transactional producer of a partition: its messages, and what its errors mean.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -109,6 +110,9 @@ pub(crate) struct Writer {
     headers: bool,
     batch_limit: BatchLimit,
     limit: Duration,
+    /// When the transaction began, and when it was last asked whether to go on with it.
+    begun: Instant,
+    asked: Cell<Instant>,
 }
 
 impl Writer {
@@ -138,6 +142,8 @@ impl Writer {
             headers: config.decision_headers,
             batch_limit: config.batch_limit(),
             limit: config.transaction_timeout(),
+            begun: Instant::now(),
+            asked: Cell::new(Instant::now()),
         })
     }
 
@@ -210,7 +216,9 @@ impl Writer {
     }
 
     /// Begins a transaction.
-    pub(crate) fn begin(&self, retrying: Retrying<'_>) -> Result<(), Fault> {
+    pub(crate) fn begin(&mut self, retrying: Retrying<'_>) -> Result<(), Fault> {
+        self.begun = Instant::now();
+        self.asked.set(self.begun);
         *lock(&self.producer.context().failed) = None;
         self.call("begin", retrying, rdkafka::producer::Producer::begin_transaction)
     }
@@ -308,21 +316,18 @@ impl Writer {
 
     /// Waits until every message is acknowledged. Without this, committing would wait in steps of 100 ms.
     pub(crate) fn drain(&self, retrying: Retrying<'_>) -> Result<(), Fault> {
-        let start = Instant::now();
-        let mut asked = Duration::from_secs(1);
         while !native::flush(&self.producer, Duration::from_millis(20)) {
             self.producer.poll(Duration::ZERO);
             if let Some(fault) = self.undelivered() {
                 return Err(fault);
             }
-            let waited = start.elapsed();
-            if waited > self.limit.saturating_add(Duration::from_secs(5)) {
+            if self.begun.elapsed() > self.limit.saturating_add(Duration::from_secs(5)) {
                 return Err(Fault::Dead(LogError::Broken(
                     "messages are neither acknowledged nor refused".into(),
                 )));
             }
-            if waited > asked {
-                asked = waited + Duration::from_secs(1);
+            if self.asked.get().elapsed() > Duration::from_secs(1) {
+                self.asked.set(Instant::now());
                 if retrying("the broker does not acknowledge messages").is_break() {
                     return Err(Fault::Stopped);
                 }

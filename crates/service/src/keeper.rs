@@ -17,12 +17,13 @@ use weir_events::reject::{Fault, Origin, Reject};
 use weir_events::{Alert, Decision, MandateRecord, Timestamp, Transaction, Verdict};
 use weir_log::{Fate, MandateEnds, Output, Record, Records, Topic};
 
+use crate::catch_up::{CatchUp, Portion};
 use crate::error::ServiceError;
 use crate::journal::{self, BatchEntry, Chain, ConfigEntry, Digest, MandateEntry};
 use crate::keys::transaction_fault;
 use crate::metrics::BatchCounts;
 use crate::recovery::Journaled;
-use crate::registry::{BadMandate, Cursor, Intaken, Registry, Taken, View};
+use crate::registry::{BadMandate, Intaken, Registry, View};
 use crate::settings::Settings;
 
 /// A shard, its intake, and how far it has come.
@@ -49,7 +50,7 @@ pub struct Keeper {
     position: i64,
     /// In partition 0: up to where bad mandates have been rejected.
     rejected_to: Option<Vec<i64>>,
-    cursor: Cursor,
+    catch_up: CatchUp,
     scratch: Scratch,
 }
 
@@ -146,7 +147,7 @@ impl Keeper {
             digest: Digest::default(),
             position,
             rejected_to: (partition == 0).then(|| vec![0; mandate_partitions]),
-            cursor: Cursor::default(),
+            catch_up: CatchUp::default(),
             scratch: Scratch::default(),
             settings: Arc::clone(settings),
         }
@@ -235,16 +236,14 @@ impl Keeper {
         if self.next == 0 || self.config_due {
             return true;
         }
-        registry.view().has_changed_since(&self.cursor) || self.has_bad(registry)
+        self.catch_up.is_due(&registry.view()) || self.has_bad(registry)
     }
 
     /// Whether so many mandates may have changed that they are to be taken in by batches without records, of which
     /// [`Tally::more`] says whether another has to follow.
     #[must_use]
     pub fn is_behind(&self, registry: &Registry) -> bool {
-        let changes = registry.view().number_since(&self.cursor);
-        let compared = || self.shard.mandate_versions().next().is_some();
-        changes.map_or_else(compared, |changes| changes > self.settings.batch_mandates_max)
+        self.catch_up.is_behind(&self.shard, &registry.view(), self.settings.batch_mandates)
     }
 
     fn has_bad(&self, registry: &Registry) -> bool {
@@ -439,22 +438,34 @@ impl Keeper {
     /// Takes from the registry what the batch needs.
     fn side(&mut self, parsed: &[Parsed<'_>], registry: &Registry, ends: Option<&dyn MandateEnds>) -> Side {
         let mut side = Side::default();
-        let cursor = self.cursor;
-        let has_read_on = self.cursor != Cursor::default() || self.has_read_on(registry, ends);
-        let unknown = self.needed(&registry.view(), parsed, has_read_on, &mut side.mandates);
+        let (portion, may_ask) = match parsed {
+            [] => (self.settings.batch_mandates, true),
+            // Records are decided under all that has been read, and do not wait for more than they name.
+            _ => (Portion::WHOLE, self.shard.mandate_versions().next().is_none()),
+        };
+        if !self.catch_up.has_read_on() && may_ask && self.has_read_on(registry, ends) {
+            self.catch_up.read_on();
+        }
+        side.more = self.catch_up.take(&self.shard, &registry.view(), portion, &mut side.mandates);
+        if side.more {
+            return side;
+        }
+        let unknown = self.presented(&registry.view(), parsed, &mut side.mandates);
         if let Some(ends) = ends.filter(|_| unknown) {
             side.waited = true;
             let wait = self.mandate_wait();
             if let Ok(ends) = ends.ends(wait) {
                 let _ = registry.wait_for(&ends, wait);
             }
-            self.needed(&registry.view(), parsed, has_read_on, &mut side.mandates);
-        }
-        if parsed.is_empty() && leave_out(&mut side.mandates, self.settings.batch_mandates_max) {
-            // What is left out is found again from here.
-            self.cursor = cursor;
-            side.more = true;
-            return side;
+            let view = registry.view();
+            // What was taken before the wait may have changed meanwhile.
+            for (id, taken) in &mut side.mandates {
+                if let Some((_, newest)) = view.get(id) {
+                    *taken = newest;
+                }
+            }
+            self.catch_up.take(&self.shard, &view, portion, &mut side.mandates);
+            self.presented(&view, parsed, &mut side.mandates);
         }
         if let Some(from) = &self.rejected_to
             && let Some((bad, to)) = registry.bad_since(from)
@@ -479,35 +490,8 @@ impl Keeper {
         ends.ends(wait).is_ok_and(|ends| registry.wait_for(&ends, wait))
     }
 
-    /// Adds to `intaken` what the batch needs of the registry; says whether a presented mandate is unknown.
-    fn needed(
-        &mut self,
-        view: &View<'_>,
-        parsed: &[Parsed<'_>],
-        has_read_on: bool,
-        intaken: &mut Intaken,
-    ) -> bool {
-        // What was taken before a wait may have changed meanwhile.
-        for (id, taken) in intaken.iter_mut() {
-            if let Some((_, newest)) = view.get(id) {
-                *taken = newest;
-            }
-        }
-        let mut cursor = self.cursor;
-        match view.changes_since(&mut cursor) {
-            Some(changes) => {
-                for id in changes {
-                    if self.shard.mandate_version(id).is_some_and(|version| view.version(id) > Some(version))
-                    {
-                        intaken.extend(view.get(id));
-                    }
-                }
-            }
-            None => self.compare_all(view, has_read_on, intaken),
-        }
-        if has_read_on {
-            self.cursor = cursor;
-        }
+    /// Adds to `intaken` what the records name and the shard does not know; says whether a mandate of those is unknown.
+    fn presented(&self, view: &View<'_>, parsed: &[Parsed<'_>], intaken: &mut Intaken) -> bool {
         let mut unknown = false;
         for tx in parsed.iter().flatten() {
             let wanted = match tx.mandate_id.as_deref() {
@@ -517,7 +501,7 @@ impl Keeper {
                     None => continue,
                 },
             };
-            // What the shard knows is up to date: changes of it were taken above.
+            // What the shard knows is up to date: changes of it were taken before.
             if self.shard.mandate_is_known(wanted) {
                 continue;
             }
@@ -532,22 +516,6 @@ impl Keeper {
             }
         }
         unknown
-    }
-
-    /// Every mandate that the state refers to, compared with the registry: after a recovery, when the topic may
-    /// hold less than it did.
-    fn compare_all(&self, view: &View<'_>, has_read_on: bool, intaken: &mut Intaken) {
-        for (id, version, has_terms) in self.shard.mandate_versions() {
-            match view.get(id) {
-                Some((id, taken)) if taken.version > version => drop(intaken.insert(id, taken)),
-                Some(_) => {}
-                // Its tombstone is gone from the topic as well.
-                None if has_terms && has_read_on => {
-                    intaken.insert(Arc::from(id), Taken { version, text: None });
-                }
-                None => {}
-            }
-        }
     }
 
     fn journal_side(
@@ -734,13 +702,6 @@ impl Keeper {
     }
 }
 
-/// Leaves out what is beyond so many, of which there may be none.
-fn leave_out(mandates: &mut Intaken, max: usize) -> bool {
-    let Some(first) = mandates.keys().nth(max).cloned() else { return false };
-    mandates.split_off(&first);
-    true
-}
-
 fn note_duplicate(tx: &Transaction<'_>, output: Option<&mut Output>, tally: &mut Tally) {
     tally.duplicates += 1;
     tally.outcome.add(1, 0, 0);
@@ -763,21 +724,4 @@ fn json(record: &impl serde::Serialize, out: &mut Vec<u8>) {
 /// Key of risk profiles and alerts: `["user_id","agent_id"]`.
 fn agent_key(user_id: &str, agent_id: &str, out: &mut Vec<u8>) {
     json(&[user_id, agent_id], out);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mandates_beyond_the_bound_are_left_to_the_next_batch() {
-        let taken = |n: i64| Taken { version: n, text: None };
-        let of = |n: i64| (0..n).map(|n| (Arc::from(format!("m{n}")), taken(n))).collect::<Intaken>();
-        for (have, max, left_out) in [(0, 3, false), (2, 3, false), (3, 3, false), (4, 3, true), (9, 1, true)]
-        {
-            let mut mandates = of(have);
-            assert_eq!(leave_out(&mut mandates, max), left_out, "{have} of {max}");
-            assert_eq!(mandates, of(have.min(max.try_into().unwrap())));
-        }
-    }
 }

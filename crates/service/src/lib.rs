@@ -5,6 +5,7 @@
 //! each in one transaction, a third writes snapshots (`checkpoints`, [`snapshots`]). What a batch was decided
 //! under stands in the [`journal`]; mandates come from the [`registry`].
 
+mod catch_up;
 pub mod checkpoints;
 mod clock;
 mod error;
@@ -21,8 +22,9 @@ pub mod registry;
 mod settings;
 pub mod snapshots;
 
+pub use catch_up::Portion;
 pub use clock::now_us;
 pub use error::ServiceError;
 pub use instance::{Instance, Told};
 pub use live::State;
-pub use settings::{BATCH_MANDATES_MAX, Settings, Start};
+pub use settings::{Settings, Start};

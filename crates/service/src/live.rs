@@ -189,6 +189,7 @@ pub(crate) fn run(
     let (to_commit, commits) = sync_channel(0);
     let (to_reuse, reuse) = channel();
     let Surroundings { control, registry, ends, metrics, queries, store, journal, shards } = around;
+    control.failed.store(false, Ordering::Release);
     control.committed.store(keeper.standing().map_or(0, |standing| standing.sequence + 1), Ordering::Release);
     thread::scope(|scope| {
         let committer = Committer { sink, control, metrics };
@@ -255,6 +256,7 @@ impl Decider<'_> {
                 return Err(ServiceError::Halted(why));
             }
             if self.keeper.is_behind(self.registry) && self.decide_nothing(source)? {
+                self.look_after(source);
                 continue;
             }
             let shards = (self.shards)().max(1);
@@ -267,14 +269,19 @@ impl Decider<'_> {
                 None if self.is_due() => drop(self.decide_nothing(source)?),
                 None => {}
             }
-            if let Some(lag) = source.lag() {
-                self.control.series().lag(lag);
-            }
-            self.tell_sizes();
-            self.answer();
-            self.checkpoints.go_on(self.keeper, self.idle);
+            self.look_after(source);
         }
         Ok(())
+    }
+
+    /// What is to be done beside deciding.
+    fn look_after(&mut self, source: &mut dyn Source) {
+        if let Some(lag) = source.lag() {
+            self.control.series().lag(lag);
+        }
+        self.tell_sizes();
+        self.answer();
+        self.checkpoints.go_on(self.keeper, self.idle);
     }
 
     /// How long to wait for records; how long to wait for more of them once some are there, the log knows best.

@@ -421,11 +421,6 @@ impl View<'_> {
         Some((Arc::clone(id), Taken { version: known.version, text: known.text.clone() }))
     }
 
-    /// Version of the newest state of a mandate.
-    pub(crate) fn version(&self, mandate_id: &str) -> Option<i64> {
-        self.0.mandates.get(mandate_id).map(|known| known.version)
-    }
-
     /// The mandate of least id that this agent of this user holds, active and in date at `time`.
     pub(crate) fn usable(&self, agent_id: &str, user_id: &str, time: Timestamp) -> Option<&Arc<str>> {
         // The key owns its texts, so a look-up needs its own too.
@@ -440,22 +435,17 @@ impl View<'_> {
         held.iter().find(usable)
     }
 
-    /// Ids changed since `cursor`, which is moved to now; `None` when everything has to be compared.
-    pub(crate) fn changes_since(&self, cursor: &mut Cursor) -> Option<impl Iterator<Item = &Arc<str>>> {
-        let end = self.0.changes_from + self.0.changes.len() as u64;
-        let from = cursor.0.replace(end);
-        let skip = from?.checked_sub(self.0.changes_from)?;
-        Some(self.0.changes.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)))
+    /// The end of the changes.
+    pub(crate) fn now(&self) -> Cursor {
+        Cursor(Some(self.0.changes_from + self.0.changes.len() as u64))
     }
 
-    /// How many changes there were since `cursor`; `None` when everything has to be compared.
-    pub(crate) fn number_since(&self, cursor: &Cursor) -> Option<usize> {
-        self.changes_since(&mut cursor.clone()).map(|changes| changes.size_hint().0)
-    }
-
-    /// Whether anything changed since `cursor`.
-    pub(crate) fn has_changed_since(&self, cursor: &Cursor) -> bool {
-        cursor.0 != Some(self.0.changes_from + self.0.changes.len() as u64)
+    /// Ids changed since `cursor`, each with its place; `None` when everything has to be compared.
+    pub(crate) fn changes_since(&self, cursor: Cursor) -> Option<impl Iterator<Item = (Cursor, &Arc<str>)>> {
+        let from = cursor.0?;
+        let skip = usize::try_from(from.checked_sub(self.0.changes_from)?).unwrap_or(usize::MAX);
+        let places = (from..).map(|at| Cursor(Some(at)));
+        Some(places.zip(self.0.changes.iter().skip(skip)))
     }
 }
 

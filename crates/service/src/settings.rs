@@ -5,8 +5,7 @@ use std::time::Duration;
 use weir_engine::Config;
 use weir_log::Partitioner;
 
-/// What [`Settings::batch_mandates_max`] is in a service: some megabytes of journal.
-pub const BATCH_MANDATES_MAX: usize = 10_000;
+use crate::catch_up::Portion;
 
 /// Everything that a shard goes by, beside its input and its journal.
 #[derive(Debug, Clone)]
@@ -23,9 +22,8 @@ pub struct Settings {
     pub start: Start,
     /// Most records decided in one transaction, over all shards of this instance.
     pub batch_records_max: usize,
-    /// Most changed mandates taken in by a batch that decides nothing. Where more have changed than that, such batches
-    /// go ahead of the next records', so that no transaction is too large for the log.
-    pub batch_mandates_max: usize,
+    /// What is taken in at once of mandates that changed.
+    pub batch_mandates: Portion,
     /// Most mandates in the registry.
     pub registry_mandates_max: usize,
     /// URL of the snapshots' store.
@@ -62,7 +60,7 @@ impl Settings {
             partitioner: partitioner.unwrap_or(Partitioner::Any),
             start: Start::Earliest,
             batch_records_max: usize::MAX,
-            batch_mandates_max: usize::MAX,
+            batch_mandates: Portion::WHOLE,
             registry_mandates_max: usize::MAX,
             snapshots_url: String::new(),
             snapshots_every: Duration::MAX,

@@ -9,7 +9,7 @@ use weir_engine::config::CurrencyCode;
 use weir_events::{Amount, Currency, Plain, Span};
 use weir_log::{LogError, Partitioner, Topic};
 use weir_service::snapshots::Store;
-use weir_service::{ServiceError, Settings, Start};
+use weir_service::{Portion, ServiceError, Settings, Start};
 
 use crate::Random;
 use crate::instance::{Instance, Live, Phase, Step};
@@ -734,7 +734,7 @@ fn settings(config: Config, partitioner: Partitioner) -> Settings {
         partitioner,
         start: Start::Earliest,
         batch_records_max: 25,
-        batch_mandates_max: MANDATES_MAX,
+        batch_mandates: Portion { mandates: MANDATES_MAX, ..Portion::WHOLE },
         registry_mandates_max: 10_000,
         snapshots_url: String::new(),
         // Whenever it is asked for.

@@ -12,7 +12,7 @@ use anyhow::Context;
 use weir_embedded::EmbeddedLog;
 use weir_kafka::{KafkaConfig, KafkaLog};
 use weir_log::{Log, Partitioner};
-use weir_service::{BATCH_MANDATES_MAX, Settings, Start, now_us};
+use weir_service::{Portion, Settings, Start, now_us};
 
 use crate::args::LogFormat;
 use crate::config::{Config, LogKind, PartitionerKind, StartAt};
@@ -111,7 +111,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             StartAt::Earliest => Start::Earliest,
             StartAt::Latest => Start::Latest,
         },
-        batch_mandates_max: BATCH_MANDATES_MAX,
+        batch_mandates: Portion::OF_SERVICE,
         batch_records_max: usize::try_from(service.kafka.max_batch_records).unwrap_or(usize::MAX),
         registry_mandates_max: service.registry.mandates_max,
         snapshots_url: service.snapshots.url.clone(),

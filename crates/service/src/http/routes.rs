@@ -59,6 +59,8 @@ pub(super) struct App {
     bodies: Arc<Semaphore>,
     token: Option<Token>,
     rate: Rate,
+    /// Of those who ask for metrics, which has to go on when others ask too often.
+    metrics_rate: Rate,
     /// Set when the server stops.
     stop: watch::Receiver<bool>,
 }
@@ -79,6 +81,7 @@ impl App {
                 (limits.bodies_bytes / PERMIT_BYTES).min(Semaphore::MAX_PERMITS),
             )),
             rate: Rate::new(limits.requests_per_second),
+            metrics_rate: Rate::new(limits.requests_per_second),
             limits,
             token: http.token.as_deref().map(Token::new),
             stop,
@@ -86,9 +89,10 @@ impl App {
     }
 
     /// Whether a request may be answered. Who guesses tokens is held up as well.
-    fn may(&self, request: &Request) -> Result<(), Problem> {
+    fn may(&self, route: &str, request: &Request) -> Result<(), Problem> {
+        let rate = if route == METRICS { &self.metrics_rate } else { &self.rate };
         if let Some(Client(client)) = request.extensions().get() {
-            self.rate.check(*client).map_err(Problem::too_many_requests)?;
+            rate.check(*client).map_err(Problem::too_many_requests)?;
         }
         if self.token.as_ref().is_none_or(|token| token.allows(request.headers())) {
             return Ok(());
@@ -144,7 +148,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let route = ROUTES.into_iter().find(|&route| path == Some(route)).unwrap_or("other");
     let open = route == HEALTHZ || route == READYZ;
-    let may = if open { Ok(()) } else { app.may(&request) };
+    let may = if open { Ok(()) } else { app.may(route, &request) };
     let mut response = match may {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),

@@ -108,10 +108,11 @@ fn requests_of_a_client_have_a_bound() {
     assert_eq!((reply.status, reply.problem().as_str()), (429, "too_many_requests"));
     assert_eq!(reply.header("retry-after"), Some("1"));
     assert_eq!(fake.takes.lock().unwrap().as_ref().unwrap().taken.lock().unwrap().len(), 0);
-    // Health always answers.
+    // Health always answers, and metrics have a bound of their own.
     for _ in 0..5 {
         assert_eq!(get(at, "/healthz").status, 200);
     }
+    assert_eq!(get(at, "/metrics").status, 401);
     // And so is everything for who waits as he is told.
     while pay().status != 401 {
         std::thread::sleep(Duration::from_secs(1));
