@@ -55,6 +55,11 @@ impl Instances {
         Self { site, all: Vec::new(), running: Running::default(), started: 0, logs: Vec::new() }
     }
 
+    /// The group that they are members of, by which their transactional ids begin.
+    pub(crate) fn group(&self) -> &str {
+        &self.site.prefix
+    }
+
     /// Those that run, for others to look at.
     pub(crate) fn running(&self) -> Running {
         Arc::clone(&self.running)

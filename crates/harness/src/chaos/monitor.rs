@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -34,12 +34,15 @@ pub(crate) struct Seen {
     pub(crate) followers: u64,
 }
 
+/// Positions by partition.
+type Positions = Arc<Mutex<Vec<i64>>>;
+
 /// Two threads that look.
 pub(crate) struct Monitor {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Seen>>,
-    /// What the group had committed when last asked.
-    committed: Arc<AtomicU64>,
+    /// What the group had committed of each partition when last asked.
+    committed: Positions,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -47,7 +50,7 @@ impl Monitor {
     /// Starts to look.
     pub(crate) fn start(site: &Site, running: Running) -> Result<Self> {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
-        let committed = Arc::new(AtomicU64::new(0));
+        let committed = Positions::default();
         let topic = site.topic("transactions");
         let observer = Observer::new(&site.brokers, &site.prefix, &topic, site.partitions)?;
         let group = {
@@ -63,7 +66,13 @@ impl Monitor {
 
     /// Records that the group had committed when last asked.
     pub(crate) fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Relaxed)
+        self.committed.lock().unwrap().iter().sum::<i64>().unsigned_abs()
+    }
+
+    /// Position that the group had committed of a partition when last asked.
+    pub(crate) fn position(&self, partition: i32) -> i64 {
+        let at = usize::try_from(partition).unwrap_or(usize::MAX);
+        self.committed.lock().unwrap().get(at).copied().unwrap_or(0)
     }
 
     /// The greatest lag so far.
@@ -81,14 +90,14 @@ impl Monitor {
     }
 }
 
-fn watch_group(observer: &Observer, stop: &AtomicBool, seen: &Mutex<Seen>, committed: &AtomicU64) {
+fn watch_group(observer: &Observer, stop: &AtomicBool, seen: &Mutex<Seen>, committed: &Mutex<Vec<i64>>) {
     while !stop.load(Ordering::Relaxed) {
         // The broker may be away.
         let asked = observer.positions(WAIT).and_then(|positions| Ok((positions, observer.ends(WAIT)?)));
         if let Ok((positions, ends)) = asked {
             let sum = |numbers: &[i64]| numbers.iter().sum::<i64>().unsigned_abs();
             let (position, end) = (sum(&positions), sum(&ends));
-            committed.store(position, Ordering::Relaxed);
+            *committed.lock().unwrap() = positions;
             let mut seen = seen.lock().unwrap();
             seen.lag_max = seen.lag_max.max(end.saturating_sub(position));
         }

@@ -6,11 +6,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::Args;
 use super::instances::Instances;
 use super::load::Load;
 use super::monitor::Monitor;
+use crate::kafka::client;
 use crate::process;
 use crate::random::Random;
 
@@ -30,6 +32,9 @@ enum Action {
     Scale,
     /// SIGSTOP for longer than the session lasts, then SIGCONT: it still thinks that it owns its partitions.
     Freeze,
+    /// A stranger takes a partition's transactional id over and does nothing with it: the owner's commit fails, and it
+    /// has to recover and go on, since the group gives the partition to nobody else.
+    Fence,
     /// A hundred times the rate.
     Burst,
     /// The broker shuts down and starts again; at times an instance is killed in between.
@@ -47,6 +52,7 @@ pub(crate) struct Counts {
     rolling: usize,
     scalings: usize,
     freezes: usize,
+    fences: usize,
     bursts: usize,
     broker_stops: usize,
     broker_kills: usize,
@@ -57,12 +63,13 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} kills, {} rolling restarts, {} times 2 to 3 to 1 to 2, {} frozen, {} bursts, broker: {} restarts, \
+            "{} kills, {} rolling restarts, {} times 2 to 3 to 1 to 2, {} frozen, {} fenced, {} bursts, broker: {} restarts, \
              {} kills, {} pauses",
             self.kills,
             self.rolling,
             self.scalings,
             self.freezes,
+            self.fences,
             self.bursts,
             self.broker_stops,
             self.broker_kills,
@@ -131,6 +138,7 @@ impl<'a> Script<'a> {
         actions.extend(vec![Action::Scale; several(15)]);
         actions.extend(vec![Action::Burst; several(25)]);
         actions.extend(vec![Action::Freeze; kills / 10]);
+        actions.extend(vec![Action::Fence; several(10)]);
         if self.args.broker_command.is_some() {
             actions.extend(vec![Action::BrokerStop; several(25)]);
             actions.extend(vec![Action::BrokerKill; kills / 20]);
@@ -191,6 +199,7 @@ impl<'a> Script<'a> {
             Action::Rolling => self.rolling(),
             Action::Scale => self.scale(),
             Action::Freeze => self.freeze(),
+            Action::Fence => self.fence(),
             Action::Burst => {
                 self.counts.bursts += 1;
                 self.load.burst((self.args.rate * 100).min(BURST_MAX));
@@ -257,6 +266,42 @@ impl<'a> Script<'a> {
         self.instances.signal("STOP")?;
         sleep(self.random.millis(7_000..12_000));
         self.instances.signal("CONT")
+    }
+
+    fn fence(&mut self) -> Result<()> {
+        self.counts.fences += 1;
+        let partition = self.random.below(usize::try_from(self.args.partitions)?);
+        let partition = i32::try_from(partition)?;
+        // Its owner is at work.
+        self.moves_on(partition, "before it was fenced")?;
+        let id = format!("{}-{partition}", self.instances.group());
+        let stranger: BaseProducer =
+            client(&self.args.brokers).set("transactional.id", id).create().context("producer")?;
+        if let Err(error) = stranger.init_transactions(Duration::from_secs(10)) {
+            // A broker that has just come back may not know its transactions yet.
+            println!("nobody was fenced: {error}");
+            return Ok(());
+        }
+        drop(stranger);
+        self.moves_on(partition, "after it was fenced")
+    }
+
+    /// Waits until something more was committed of a partition, to which records come all the time.
+    fn moves_on(&mut self, partition: i32, when: &str) -> Result<()> {
+        let before = self.monitor.position(partition);
+        let begun = Instant::now();
+        while self.monitor.position(partition) <= before {
+            if begun.elapsed() > PROGRESS {
+                let seconds = PROGRESS.as_secs();
+                self.findings
+                    .push(format!("nothing was committed of partition {partition} for {seconds} s {when}"));
+                return Ok(());
+            }
+            let ended = self.instances.restart_ended()?;
+            self.findings.extend(ended);
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     fn broker_away(&mut self, how: &str) -> Result<()> {
