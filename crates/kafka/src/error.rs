@@ -72,9 +72,6 @@ pub(crate) fn only_an_operator_helps(code: Code) -> bool {
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
-            | Code::UnknownTopic
-            | Code::UnknownPartition
-            | Code::UnknownTopicOrPartition
             | Code::InvalidTopic
             | Code::PolicyViolation
             | Code::MessageSizeTooLarge
@@ -87,7 +84,7 @@ pub(crate) fn only_an_operator_helps(code: Code) -> bool {
     )
 }
 
-/// The broker is away, or not ready.
+/// The broker is away, or not ready. One that has just come back may not know topics that were there at the start.
 fn may_pass(code: Code) -> bool {
     matches!(
         code,
@@ -101,6 +98,9 @@ fn may_pass(code: Code) -> bool {
             | Code::WaitingForCoordinator
             | Code::InProgress
             | Code::Retry
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicOrPartition
             | Code::LeaderNotAvailable
             | Code::NotLeaderForPartition
             | Code::BrokerNotAvailable

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,24 @@ pub(crate) struct Shared {
     pub(crate) query: Query,
     pub(crate) admin: Admin,
     pub(crate) watch: Arc<Watch>,
+    /// Set once every topic has been seen.
+    topics_there: OnceLock<()>,
+}
+
+impl Shared {
+    /// Makes sure, once, that every topic is there: later, one that is not known is one that the broker does not know
+    /// yet.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] where one is missing.
+    pub(crate) fn check_topics(&self) -> Result<(), LogError> {
+        if self.topics_there.get().is_none() {
+            let mut topics = self.config.topics.all().into_iter();
+            topics.try_for_each(|topic| self.query.partitions(topic).map(drop))?;
+            self.topics_there.get_or_init(|| ());
+        }
+        Ok(())
+    }
 }
 
 /// Kafka.
@@ -72,7 +90,8 @@ impl KafkaLog {
         let watch = Arc::new(Watch::new(config.transaction_timeout().saturating_mul(3)));
         let query = Query::new(&config)?;
         let admin = Admin::new(&config)?;
-        let shared = Arc::new(Shared { config, group, consumer, query, admin, watch });
+        let topics_there = OnceLock::new();
+        let shared = Arc::new(Shared { config, group, consumer, query, admin, watch, topics_there });
         let left = Arc::new(AtomicBool::new(true));
         Ok(Self { shared, changes: Mutex::new(changes), poller: Mutex::new(None), left, joined: false })
     }

@@ -49,6 +49,7 @@ impl KafkaPartition {
 impl Partition for KafkaPartition {
     fn open(&mut self) -> Result<Extent, LogError> {
         self.open = None;
+        self.shared.check_topics()?;
         // Only an owner may fence others.
         let lease = self.shared.group.lease(self.number, self.ownership);
         let gone = || LogError::Fenced(format!("partition {} is not assigned any more", self.number));

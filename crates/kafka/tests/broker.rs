@@ -836,6 +836,18 @@ fn topics_are_made_and_checked() {
 }
 
 #[test]
+fn a_topic_that_is_missing_is_named() {
+    let mut config = made("missing", 1);
+    config.topics.journal = format!("{}.nothing", config.group_id);
+    let log = KafkaLog::new(config.clone()).unwrap();
+    assigned(&log, 1);
+    let error = log.partition(0).unwrap().open().unwrap_err();
+    let named = |why: &str| why.contains(&config.topics.journal) && why.contains("weir topics create");
+    assert!(matches!(&error, LogError::Refused(why) if named(why)), "{error:?}");
+    log.close();
+}
+
+#[test]
 fn a_broker_that_is_away_is_waited_for() {
     let mut config = config("away");
     config.brokers = "127.0.0.1:1".into();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use arrow::error::ArrowError;
 use serde_json::value::RawValue;
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 use weir_engine::{AHEAD_MAX, Admission, Ahead, Changed, Intake, STATE_VERSION, Shard, Stamp, Tables};
 use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::reject::{Fault, Origin, Reject};
@@ -104,6 +105,9 @@ pub type Decide<'a> = &'a mut dyn FnMut(&dyn Records) -> Result<(), ServiceError
 
 /// A record of the batch, parsed.
 pub(crate) type Parsed<'b> = Result<Transaction<'b>, Fault>;
+
+/// A record's key among those remembered, and what the order of arrival says of it: `Err(None)` is a duplicate.
+type Admitted = (u64, Result<Stamp, Option<Fault>>);
 
 /// What a batch takes from beside its transactions.
 #[derive(Debug, Default)]
@@ -578,14 +582,14 @@ impl Keeper {
         tally: &mut Tally,
     ) -> Result<(), ServiceError> {
         tally.records += parsed.len() as u64;
-        let mut admitted: Vec<Result<Stamp, Option<Fault>>> = Vec::with_capacity(AHEAD_MAX);
+        let mut admitted: Vec<Admitted> = Vec::with_capacity(AHEAD_MAX);
         for (chunk, parsed) in parsed.chunks(AHEAD_MAX).enumerate() {
             self.admit(parsed, &mut admitted);
-            let news = parsed.iter().zip(&admitted).filter(|(_, stamp)| stamp.is_ok());
+            let news = parsed.iter().zip(&admitted).filter(|(_, (_, stamp))| stamp.is_ok());
             let mut ahead = std::mem::take(&mut self.scratch.ahead);
             self.shard.look_ahead(news.filter_map(|(tx, _)| tx.as_ref().ok()), &mut ahead);
             let mut next_ahead = ahead.iter();
-            for (at, (tx, stamp)) in parsed.iter().zip(&admitted).enumerate() {
+            for (at, (tx, (key, stamp))) in parsed.iter().zip(&admitted).enumerate() {
                 let Some(record) = records.get(chunk * AHEAD_MAX + at) else { continue };
                 if output.is_some() {
                     tally.counts.record(record.timestamp_us);
@@ -593,9 +597,9 @@ impl Keeper {
                 match (tx, stamp) {
                     (Ok(tx), Ok(stamp)) => {
                         let Some(ahead) = next_ahead.next() else { break };
-                        self.decide_one(tx, ahead, stamp, &record, output.as_deref_mut(), tally)?;
+                        self.decide_one(tx, ahead, (*key, stamp), &record, output.as_deref_mut(), tally)?;
                     }
-                    (Ok(tx), Err(None)) => note_duplicate(tx, output.as_deref_mut(), tally),
+                    (Ok(_), Err(None)) => note_duplicate(*key, output.as_deref_mut(), tally),
                     (Ok(_), Err(Some(fault))) | (Err(fault), _) => {
                         self.reject(fault, &record, output.as_deref_mut(), tally);
                     }
@@ -606,28 +610,28 @@ impl Keeper {
         Ok(())
     }
 
-    /// What the order of arrival says of each: `Err(None)` is a duplicate.
-    fn admit(&mut self, parsed: &[Parsed<'_>], admitted: &mut Vec<Result<Stamp, Option<Fault>>>) {
+    /// Asks of each record what the order of arrival says.
+    fn admit(&mut self, parsed: &[Parsed<'_>], admitted: &mut Vec<Admitted>) {
+        let keys: SmallVec<[u64; AHEAD_MAX]> =
+            parsed.iter().map(|tx| tx.as_ref().map_or(0, Intake::key)).collect();
+        self.intake.look_ahead(keys.iter().copied());
         admitted.clear();
-        let keys = parsed.iter().map(|tx| tx.as_ref().map_or(0, Intake::key));
-        self.intake.look_ahead(keys);
-        for tx in parsed {
-            admitted.push(match tx {
-                Err(_) => Err(None),
-                Ok(tx) => match self.intake.admit(tx, Intake::key(tx)) {
-                    Admission::New(stamp) => Ok(stamp),
-                    Admission::Duplicate => Err(None),
-                    Admission::Rejected(fault) => Err(Some(fault)),
-                },
-            });
-        }
+        admitted.extend(parsed.iter().zip(keys).map(|(tx, key)| {
+            let Ok(tx) = tx else { return (key, Err(None)) };
+            let stamp = match self.intake.admit(tx, key) {
+                Admission::New(stamp) => Ok(stamp),
+                Admission::Duplicate => Err(None),
+                Admission::Rejected(fault) => Err(Some(fault)),
+            };
+            (key, stamp)
+        }));
     }
 
     fn decide_one(
         &mut self,
         tx: &Transaction<'_>,
         ahead: &Ahead,
-        stamp: &Stamp,
+        (key, stamp): (u64, &Stamp),
         record: &Record<'_>,
         output: Option<&mut Output>,
         tally: &mut Tally,
@@ -645,10 +649,10 @@ impl Keeper {
         changed.push(change);
         tally.counts.decision(verdict);
         let decision = Decision { transaction: tx, verdict, config_digest: &self.config_digest };
-        let key = |out: &mut Vec<u8>| out.extend_from_slice(tx.user_id.as_bytes());
-        let at = output.push(Topic::Decisions, Some(record.offset), key, |out| decision.write(out));
+        let user_id = |out: &mut Vec<u8>| out.extend_from_slice(tx.user_id.as_bytes());
+        let at = output.push(Topic::Decisions, Some(record.offset), user_id, |out| decision.write(out));
         output.fates.push(Fate::Decided(at));
-        output.keys.push(Intake::key(tx));
+        output.keys.push(key);
         for alert in alerts.iter() {
             tally.counts.alert(alert);
             let key = |out: &mut Vec<u8>| agent_key(&alert.user_id, &alert.agent_id, out);
@@ -702,12 +706,12 @@ impl Keeper {
     }
 }
 
-fn note_duplicate(tx: &Transaction<'_>, output: Option<&mut Output>, tally: &mut Tally) {
+fn note_duplicate(key: u64, output: Option<&mut Output>, tally: &mut Tally) {
     tally.duplicates += 1;
     tally.outcome.add(1, 0, 0);
     if let Some(output) = output {
         tally.counts.duplicate();
-        output.fates.push(Fate::Duplicate(Intake::key(tx)));
+        output.fates.push(Fate::Duplicate(key));
         output.keys.push(0);
     }
 }
