@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_log::{DecisionReader, LogError, MandateEnds, MandateEvent, MandateSource};
+use weir_log::{DecisionReader, LogError, MandateEnds, MandateEvent, MandateSource, OwnedRecord};
 
 use crate::partition::gone;
 use crate::store::Kept;
@@ -91,7 +91,8 @@ impl MandateSource for Mandates {
         }
         let records = self.shared.read(|store| store.mandates(self.next, PAGE_ROWS))?;
         let mut events = Vec::with_capacity(records.len() + 1);
-        self.reached = records.len() < PAGE_ROWS;
+        let is_last = |record: &OwnedRecord| record.offset + 1 >= self.end;
+        self.reached = records.len() < PAGE_ROWS || records.last().is_some_and(is_last);
         for record in records.into_iter().filter(|record| record.offset < self.end) {
             self.next = record.offset + 1;
             events.push(MandateEvent::Record(PARTITION, record));

@@ -79,6 +79,9 @@ impl LiveSource {
     fn recover(&self, code: Code, text: &str) -> Result<(), LogError> {
         let topic = &self.shared.config.topics.transactions;
         let reason = format!("{topic}, partition {}: {text}", self.partition);
+        if error::only_an_operator_helps(code) {
+            return Err(LogError::Refused(reason));
+        }
         self.shared.consumer.context().limiter.warn("source", &KafkaError::MessageConsumption(code), &reason);
         if matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) {
             self.shared.query.within(topic, self.partition, self.next)?;

@@ -9,7 +9,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use crate::error;
 use crate::group::Group;
@@ -61,6 +61,11 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(group) = &self.group
+            && error::code(&error) == Some(RDKafkaErrorCode::AllBrokersDown)
+        {
+            group.note_away(reason);
+        }
         self.limiter.warn("consumer", &error, reason);
     }
 

@@ -180,6 +180,10 @@ impl MandateSource for Mandates {
         for signal in signals {
             match signal {
                 Signal::End(partition, offset) => events.push(MandateEvent::Reached(partition, offset)),
+                Signal::Error(partition, code, text) if error::only_an_operator_helps(code) => {
+                    let topic = &self.follower.topic;
+                    return Err(LogError::Refused(format!("{topic}, partition {partition}: {text}")));
+                }
                 Signal::Error(partition, code, text) => self.follower.warn(partition, code, &text),
             }
         }

@@ -71,6 +71,8 @@ pub(crate) struct Group {
     settled: Condvar,
     changes: Mutex<Sender<Change>>,
     closing: AtomicBool,
+    /// Why no broker can be reached, as the client told last.
+    away: Mutex<Option<String>>,
 }
 
 impl Group {
@@ -82,6 +84,7 @@ impl Group {
             settled: Condvar::new(),
             changes: Mutex::new(changes),
             closing: AtomicBool::new(false),
+            away: Mutex::new(None),
         }
     }
 
@@ -107,6 +110,22 @@ impl Group {
     /// Why the log has failed.
     pub(crate) fn failure(&self) -> Option<LogError> {
         lock(&self.state).failed.clone()
+    }
+
+    /// No broker can be reached.
+    pub(crate) fn note_away(&self, reason: &str) {
+        *lock(&self.away) = Some(reason.to_owned());
+    }
+
+    /// Why no broker can be reached, unless `answers` says that one can. The client tells when the last one goes, and
+    /// not when one comes back.
+    pub(crate) fn away(&self, answers: impl FnOnce() -> bool) -> Option<String> {
+        let why = lock(&self.away).clone()?;
+        if answers() {
+            *lock(&self.away) = None;
+            return None;
+        }
+        Some(why)
     }
 
     /// The log has failed for good.

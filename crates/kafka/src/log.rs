@@ -120,7 +120,11 @@ impl Log for KafkaLog {
         }
         match lock(&self.changes).recv_timeout(wait) {
             Ok(change) => change.map(Some),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => {
+                let Shared { group, query, config, .. } = &*self.shared;
+                let away = group.away(|| query.is_answered(&config.topics.transactions));
+                away.map_or(Ok(None), |why| Err(LogError::Unavailable(why)))
+            }
             Err(RecvTimeoutError::Disconnected) => Err(LogError::Broken("the group was left".into())),
         }
     }

@@ -16,6 +16,9 @@ use crate::error;
 /// How long an answer is waited for.
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
+/// How long an answer is waited for when the question is only whether there is one.
+const SOON: Duration = Duration::from_millis(500);
+
 /// How soon a question is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -30,6 +33,12 @@ impl Query {
     pub(crate) fn new(config: &KafkaConfig) -> Result<Self, LogError> {
         let client = config.query().create_with_context(Context::default());
         client.map(Self).map_err(|error| error::of("Kafka client", &error))
+    }
+
+    /// Whether a broker answers, soon.
+    pub(crate) fn is_answered(&self, topic: &str) -> bool {
+        let _ = self.0.poll(Duration::ZERO);
+        self.0.fetch_metadata(Some(topic), SOON).is_ok()
     }
 
     /// How many partitions a topic has.

@@ -27,8 +27,10 @@ const IDLE_SLICE_ROWS: usize = 4_000;
 /// How long a snapshot waits for the commit of the batch that it shows.
 const COMMIT_WAIT: Duration = Duration::from_secs(60);
 
-/// How soon after a commit readers see it.
+/// How soon after a commit readers see it, at least and at most: a busy broker takes its time.
 const SEEN_AFTER: Duration = Duration::from_millis(100);
+/// As above.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the writing thread is told.
 enum Job {
@@ -51,8 +53,9 @@ pub struct Checkpoints {
     running: Option<Box<Taken>>,
     /// Whether the writing thread has one to publish.
     writing: bool,
-    /// Batches that the last snapshot shows.
+    /// The batch that the last snapshot shows, and the one that the next will if it is written.
     shown: Option<u64>,
+    sent: Option<u64>,
 }
 
 impl Checkpoints {
@@ -68,6 +71,7 @@ impl Checkpoints {
     ) -> Self {
         let (checkpoints, writing) = Self::apart(keeper, snapshot, store);
         if let Some(writing) = writing {
+            let writing = Writing { seen_within: SEEN_WITHIN, ..writing };
             let background = Background { writing, journal, control, metrics, begun: Instant::now() };
             scope.spawn(move || background.run());
         }
@@ -91,13 +95,30 @@ impl Checkpoints {
             let (to_writer, from_decider) = channel();
             let from = snapshot.map_or(0, |manifest| manifest.journal_offset);
             let on_one_machine = keeper.settings.has_own_log();
-            writing = Some(Writing { writer, from, jobs: from_decider, told, sound: true, on_one_machine });
+            let seen_within = Duration::ZERO;
+            writing = Some(Writing {
+                writer,
+                from,
+                jobs: from_decider,
+                told,
+                sound: true,
+                on_one_machine,
+                seen_within,
+            });
             jobs = Some(to_writer);
         }
         let shown = snapshot.map(|manifest| manifest.sequence);
         let every = keeper.settings.snapshots_every;
-        let checkpoints =
-            Self { jobs, published, every, begun: Instant::now(), running: None, writing: false, shown };
+        let checkpoints = Self {
+            jobs,
+            published,
+            every,
+            begun: Instant::now(),
+            running: None,
+            writing: false,
+            shown,
+            sent: None,
+        };
         (checkpoints, writing)
     }
 
@@ -125,12 +146,16 @@ impl Checkpoints {
     /// Hears whether the last one was published.
     fn take_word(&mut self, keeper: &mut Keeper) {
         match self.published.try_recv() {
-            Ok(true) => {
-                self.writing = false;
-                keeper.shard.checkpoint_kept();
-            }
-            Ok(false) => self.writing = false,
+            Ok(published) => self.heard(keeper, published),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        }
+    }
+
+    fn heard(&mut self, keeper: &mut Keeper, published: bool) {
+        self.writing = false;
+        if published {
+            self.shown = self.sent;
+            keeper.shard.checkpoint_kept();
         }
     }
 
@@ -153,7 +178,7 @@ impl Checkpoints {
                 if slice.finished
                     && let Some(taken) = self.running.take()
                 {
-                    self.shown = Some(taken.sequence);
+                    self.sent = Some(taken.sequence);
                     self.writing = true;
                     self.send(Job::Publish(taken));
                 }
@@ -179,8 +204,10 @@ impl Checkpoints {
         }
         // One that runs is of the past; the end is what the next start wants.
         self.running = None;
-        if self.writing && matches!(self.published.recv(), Ok(true)) {
-            keeper.shard.checkpoint_kept();
+        if self.writing
+            && let Ok(published) = self.published.recv()
+        {
+            self.heard(keeper, published);
         }
         self.begin(keeper);
         while self.running.is_some() {
@@ -215,6 +242,8 @@ pub struct Writing {
     sound: bool,
     /// Whether log and snapshots are on one machine anyway.
     on_one_machine: bool,
+    /// How long the journal is asked for a batch that was committed.
+    seen_within: Duration,
 }
 
 impl Writing {
@@ -274,7 +303,15 @@ impl Writing {
         wait: &dyn Fn(&Taken) -> Result<(), ServiceError>,
     ) -> Result<Published, ServiceError> {
         wait(taken)?;
-        let offset = self.find(taken, journal)?;
+        let begun = Instant::now();
+        let offset = loop {
+            match self.find(taken, journal) {
+                Err(ServiceError::Irreproducible(_)) if begun.elapsed() < self.seen_within => {
+                    thread::sleep(SEEN_AFTER);
+                }
+                found => break found?,
+            }
+        };
         let published = self.writer.finish(taken, offset)?;
         self.from = offset;
         // What only this machine has, another could not recover from; the embedded log is on this machine itself.

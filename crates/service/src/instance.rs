@@ -42,6 +42,8 @@ pub struct Instance {
     shards: Mutex<BTreeMap<i32, ShardThread>>,
     stop: AtomicBool,
     mandates_read: AtomicBool,
+    /// Why the log cannot be reached.
+    away: Mutex<Option<String>>,
 }
 
 /// A shard's thread.
@@ -71,7 +73,8 @@ impl Instance {
             partitioner: settings.partitioner,
             partitions,
         });
-        let mandates = log.mandates()?;
+        let mandates = reached(|| log.mandates())?;
+        metrics.log_reachable(true);
         let ends = mandates.as_ref().map(|mandates| mandates.ends());
         let own_log = settings.has_own_log();
         drop(mandates);
@@ -87,6 +90,7 @@ impl Instance {
             shards: Mutex::new(BTreeMap::new()),
             stop: AtomicBool::new(false),
             mandates_read: AtomicBool::new(false),
+            away: Mutex::new(None),
         }))
     }
 
@@ -116,6 +120,7 @@ impl Instance {
     fn health(&self) -> Health {
         let states = self.states();
         let trouble = self.registry.trouble();
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // With a log of its own it has to have the partition; a member of a group may be left without any.
         let own_log = self.settings.has_own_log();
         let all_live = states.values().all(|state| *state == State::Live) && !(own_log && states.is_empty());
@@ -131,11 +136,16 @@ impl Instance {
             .collect();
         Health {
             live: !self.is_stopping(),
-            ready: self.mandates_read() && trouble.is_none() && all_live && !self.is_stopping(),
+            ready: self.mandates_read()
+                && trouble.is_none()
+                && away.is_none()
+                && all_live
+                && !self.is_stopping(),
             details: serde_json::json!({
                 "partitions": shards,
                 "mandates_read": self.mandates_read(),
                 "registry": trouble,
+                "log": away,
                 "stopping": self.is_stopping(),
             }),
         }
@@ -174,7 +184,9 @@ impl Instance {
 
     fn serve(self: &Arc<Self>) -> Result<(), ServiceError> {
         while !self.is_stopping() {
-            match self.log.next_assignment(Duration::from_millis(50)) {
+            let change = self.log.next_assignment(Duration::from_millis(50));
+            self.note_reach(change.as_ref().err());
+            match change {
                 Ok(None) => {}
                 Ok(Some(Assignment::Assigned(partitions))) => {
                     tracing::info!(?partitions, "assigned");
@@ -188,14 +200,27 @@ impl Instance {
                     // The log waits no longer if it has given up.
                     let _ = done.send(());
                 }
-                Err(LogError::Unavailable(why)) => {
-                    tracing::warn!(why, "the log cannot be reached");
-                    thread::sleep(RETRY_AFTER);
-                }
+                Err(LogError::Unavailable(_)) => thread::sleep(RETRY_AFTER),
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// Notes whether the log can be reached, for health and metrics.
+    fn note_reach(&self, error: Option<&LogError>) {
+        let why = match error {
+            Some(LogError::Unavailable(why)) => Some(why),
+            _ => None,
+        };
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*away, why) {
+            (None, Some(why)) => tracing::warn!(why, "the log cannot be reached"),
+            (Some(_), None) => tracing::info!("the log is reached again"),
+            _ => return,
+        }
+        self.metrics.log_reachable(why.is_none());
+        *away = why.cloned();
     }
 
     fn start(self: &Arc<Self>, partition: i32) -> Result<(), ServiceError> {
@@ -205,9 +230,6 @@ impl Instance {
         let keep = move || own.keep(&shard, &asked);
         let thread = thread::Builder::new().name(format!("shard-{partition}")).spawn(keep);
         let thread = thread.map_err(|error| ServiceError::Halted(format!("no thread: {error}")))?;
-        if partition == 0 {
-            self.registry.set_rejecting(true);
-        }
         self.shards().insert(partition, ShardThread { control, queries, thread });
         Ok(())
     }
@@ -233,9 +255,6 @@ impl Instance {
                 thread::sleep(Duration::from_millis(2));
             }
             self.metrics.forget_partition(shard.control.series());
-            if shard.control.partition == 0 {
-                self.registry.set_rejecting(false);
-            }
         }
     }
 
@@ -275,6 +294,13 @@ impl Instance {
     fn live(&self, control: &Control, queries: &Receiver<Query>) -> Result<(), ServiceError> {
         let partition = control.partition;
         control.set_state(State::Opening);
+        let now = self.log.partitions()?;
+        if now != self.partitions {
+            let changed = ServiceError::repartitioned(now, self.partitions, "this instance was started");
+            // The other shards' users would be others now.
+            self.registry.fail(changed.to_string());
+            return Err(changed);
+        }
         let mut own = self.log.partition(partition)?;
         control.set_state(State::Recovering);
         let begun = Instant::now();
@@ -298,6 +324,7 @@ impl Instance {
         if control.is_stopping() {
             return Ok(());
         }
+        let _rejecting = (partition == 0).then(|| Rejecting::new(&self.registry));
         let streams = own.go_live(recovered.keeper.position())?;
         control.set_state(State::Live);
         let live = || self.shards().values().filter(|shard| shard.control.state() == State::Live).count();
@@ -337,6 +364,10 @@ impl Instance {
 
     /// Reads the topic from its beginning on until it fails or has to be read again.
     fn follow_mandates(&self) -> Result<(), ServiceError> {
+        if self.settings.has_own_log() {
+            // Whatever was read before is read again.
+            self.mandates_read.store(false, Ordering::Release);
+        }
         let Some(mut source) = self.log.mandates()? else {
             self.mandates_read.store(true, Ordering::Release);
             while !self.is_stopping() {
@@ -401,6 +432,23 @@ impl Instance {
             }
         }
         if asked { ProfileAnswer::Unknown } else { ProfileAnswer::Elsewhere }
+    }
+}
+
+/// While the shard of partition 0 is live, it rejects bad mandates, and none that it has to reject is forgotten. Before
+/// that nobody would take them, and whoever reads the mandates would wait for room for ever.
+struct Rejecting<'a>(&'a Registry);
+
+impl<'a> Rejecting<'a> {
+    fn new(registry: &'a Registry) -> Self {
+        registry.set_rejecting(true);
+        Self(registry)
+    }
+}
+
+impl Drop for Rejecting<'_> {
+    fn drop(&mut self) {
+        self.0.set_rejecting(false);
     }
 }
 

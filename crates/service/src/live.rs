@@ -222,6 +222,10 @@ pub(crate) fn run(
         let Decider { to_commit, checkpoints, .. } = decider;
         drop(to_commit);
         let committed = committing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Some(error) = committed.as_ref().err().or(decided.as_ref().err()) {
+            // What is being written of a snapshot is waited for below, and health must not say live meanwhile.
+            control.set_state(State::Retrying(error.to_string()));
+        }
         checkpoints.finish(&mut keeper, committed.is_ok() && decided.is_ok());
         committed.and(decided)
     })

@@ -272,6 +272,7 @@ pub struct Metrics {
     partitions: Partitions,
     histograms: Histograms,
     registry_mandates: Gauge<i64, AtomicI64>,
+    log_reachable: Gauge,
     requests: Family<RequestLabels, Counter>,
     followers: Gauge,
     connections: Gauge,
@@ -304,6 +305,8 @@ impl Metrics {
         let registry_mandates = Gauge::default();
         let help = "Mandates that the registry knows, deleted ones included";
         registry.register("registry_mandates", help, registry_mandates.clone());
+        let log_reachable =
+            registered(&mut registry, "log_reachable", "Whether the log can be reached, 1 or 0");
         let requests = registered(&mut registry, "http_requests", "HTTP requests answered");
         let followers =
             registered(&mut registry, "http_followers", "Clients that follow decisions over HTTP");
@@ -318,6 +321,7 @@ impl Metrics {
             partitions,
             histograms,
             registry_mandates,
+            log_reachable,
             requests,
             followers,
             connections,
@@ -416,6 +420,11 @@ impl Metrics {
     /// The registry knows so many mandates.
     pub fn registry_mandates(&self, known: usize) {
         self.registry_mandates.set(whole(known));
+    }
+
+    /// The log can be reached, or cannot.
+    pub fn log_reachable(&self, reachable: bool) {
+        self.log_reachable.set(i64::from(reachable));
     }
 
     /// A snapshot was written, in this time.

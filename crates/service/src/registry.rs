@@ -256,7 +256,9 @@ impl Registry {
         let until = Instant::now() + wait;
         let mut inner = self.lock();
         loop {
-            let there = ends.iter().zip(&inner.reached).all(|(end, reached)| reached >= end);
+            // What is to be read again from its beginning has not been read.
+            let read = ends.iter().zip(&inner.reached).all(|(end, reached)| reached >= end);
+            let there = read && !inner.reread;
             let left = until.saturating_duration_since(Instant::now());
             if there || left.is_zero() || inner.full.is_some() || inner.failed.is_some() {
                 return there;

@@ -6,8 +6,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use weir_log::Submit;
 use weir_service::http::{Http, Limits, Server};
 use weir_service::metrics::Metrics;
@@ -33,9 +34,63 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let listen = args.listen.iter().map(|given| Override::flag("--listen", "http.listen", given));
     let config = configured(&args.config, brokers.chain(listen).collect())?;
     start_logging(args.log_format, &args.log_level)?;
-    let service = Service::start(&config)?;
-    service.wait_for_signal()?;
+    let mut signals = Signals::new()?;
+    // A log that is away is waited for, and a signal ends that.
+    let (tell, started) = oneshot::channel();
+    let start = move || {
+        // Nobody listens any more once a signal has come.
+        let _ = tell.send(Service::start(&config));
+    };
+    thread::Builder::new().name("start".to_owned()).spawn(start).context("no thread")?;
+    let Some(started) = signals.unless_told_to_stop(started)? else {
+        tracing::info!("stopped before the start was done");
+        return Ok(());
+    };
+    let service = started.context("the start panicked")??;
+    signals.wait(&service)?;
     service.stop()
+}
+
+/// The signals by which a process is told to stop.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the process by themselves.
+    fn new() -> Result<Self, Failure> {
+        let runtime = Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        let handled = |kind| {
+            let _within = runtime.enter();
+            signal(kind).context("no signals")
+        };
+        let (terminate, interrupt) = (handled(SignalKind::terminate())?, handled(SignalKind::interrupt())?);
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// What `work` comes to; `None` when a signal comes first.
+    fn unless_told_to_stop<W: Future>(&mut self, work: W) -> Result<Option<W::Output>, Failure> {
+        let Self { runtime, terminate, interrupt } = self;
+        Ok(runtime.block_on(async {
+            tokio::select! {
+                done = work => Some(done),
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+            }
+        }))
+    }
+
+    /// Returns when the process is told to stop, or the service has stopped by itself.
+    fn wait(&mut self, service: &Service) -> Result<(), Failure> {
+        let finished = async {
+            while !service.serving.is_finished() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        self.unless_told_to_stop(finished).map(drop)
+    }
 }
 
 /// A running service: an instance and what it is reached by.
@@ -83,23 +138,6 @@ impl Service {
     /// Where the HTTP interface listens.
     pub(crate) fn http_address(&self) -> SocketAddr {
         self.http.address()
-    }
-
-    /// Returns when the process is asked to stop, or the service has stopped by itself.
-    fn wait_for_signal(&self) -> Result<(), Failure> {
-        let runtime = Builder::new_current_thread().enable_all().build().context("no runtime")?;
-        runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
-            let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
-            while !self.serving.is_finished() {
-                tokio::select! {
-                    _ = terminate.recv() => break,
-                    _ = interrupt.recv() => break,
-                    () = tokio::time::sleep(Duration::from_millis(100)) => {}
-                }
-            }
-            Ok(())
-        })
     }
 
     /// Finishes what was begun and leaves the log.
