@@ -28,6 +28,13 @@ pub(crate) fn run(args: &[&str]) -> String {
     out.into_owned()
 }
 
+/// Tells a process to stop.
+#[track_caller]
+pub(crate) fn terminate(child: &Child) {
+    let pid = child.id();
+    assert!(Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().unwrap().success());
+}
+
 /// A folder with a configuration for the embedded log.
 pub(crate) struct Home(TempDir);
 
@@ -120,8 +127,7 @@ impl Running {
     /// Asks it to stop, which it must within ten seconds, and well.
     pub(crate) fn stop(mut self) -> String {
         let begun = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().unwrap().success());
+        terminate(&self.child);
         let status = self.child.wait().unwrap();
         let log = self.log.take().unwrap().join().unwrap();
         assert!(status.success(), "{status}: {log}");
