@@ -4,6 +4,7 @@
 //! the committed journal shows that batch with its digest.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ use crate::snapshots::{Manifest, Published, Store, Taken, Writer};
 const SLICE_ROWS: usize = 1_000;
 /// Rows encoded at a time while the stream rests.
 const IDLE_SLICE_ROWS: usize = 4_000;
+/// Slices that wait to be written, at most, while the stream goes on: encoding then waits for the store.
+const WAITING_SLICES_MAX: usize = 64;
+
 /// How long a snapshot waits for the commit of the batch that it shows.
 const COMMIT_WAIT: Duration = Duration::from_secs(60);
 
@@ -46,6 +50,8 @@ enum Job {
 pub struct Checkpoints {
     /// `None` where there is no store.
     jobs: Option<Sender<Job>>,
+    /// Jobs that the writing thread has not taken yet.
+    waiting: Arc<AtomicUsize>,
     published: Receiver<bool>,
     every: Duration,
     begun: Instant,
@@ -87,6 +93,7 @@ impl Checkpoints {
     ) -> (Self, Option<Writing>) {
         let (told, published) = channel();
         let (mut jobs, mut writing) = (None, None);
+        let waiting = Arc::new(AtomicUsize::new(0));
         if let Some(store) = store {
             let mut writer = Writer::new(store, keeper.partition);
             if let Some(manifest) = snapshot {
@@ -100,6 +107,7 @@ impl Checkpoints {
                 writer,
                 from,
                 jobs: from_decider,
+                waiting: Arc::clone(&waiting),
                 told,
                 sound: true,
                 on_one_machine,
@@ -111,6 +119,7 @@ impl Checkpoints {
         let every = keeper.settings.snapshots_every;
         let checkpoints = Self {
             jobs,
+            waiting,
             published,
             every,
             begun: Instant::now(),
@@ -137,7 +146,9 @@ impl Checkpoints {
     pub fn go_on_by(&mut self, keeper: &mut Keeper, rows: usize) {
         self.take_word(keeper);
         if self.running.is_some() {
-            self.encode(keeper, rows);
+            if self.waiting.load(Ordering::Relaxed) < WAITING_SLICES_MAX {
+                self.encode(keeper, rows);
+            }
         } else if !self.writing && self.begun.elapsed() >= self.every {
             self.begin(keeper);
         }
@@ -193,6 +204,7 @@ impl Checkpoints {
     fn send(&self, job: Job) {
         // A writer that is gone has told why.
         if let Some(jobs) = &self.jobs {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
             let _ = jobs.send(job);
         }
     }
@@ -237,6 +249,7 @@ pub struct Writing {
     /// Offset of a batch entry of the journal, not past those to come.
     from: i64,
     jobs: Receiver<Job>,
+    waiting: Arc<AtomicUsize>,
     told: Sender<bool>,
     /// Whether the running snapshot can still be published.
     sound: bool,
@@ -273,6 +286,7 @@ impl Writing {
         journal: &mut dyn Partition,
         wait: &dyn Fn(&Taken) -> Result<(), ServiceError>,
     ) -> Result<Option<Published>, ServiceError> {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         match job {
             Job::Begin => {
                 self.sound = false;
