@@ -32,7 +32,7 @@ pub trait Log: Send + Sync {
     /// The next change of what this instance owns; waits at most `wait`.
     ///
     /// # Errors
-    /// When the log has failed for good.
+    /// [`LogError::Unavailable`] while the log cannot be reached; any other when it has failed for good.
     fn next_assignment(&self, wait: Duration) -> Result<Option<Assignment>, LogError>;
 
     /// A partition that was assigned. Nothing is fenced before [`Partition::open`].
