@@ -48,6 +48,15 @@ impl Follower {
         while self.consumer.poll(Duration::ZERO).is_some() {}
     }
 
+    /// What an error of a partition means: it passes and is warned of, unless only an operator helps.
+    fn heed(&self, partition: i32, code: Code, text: &str) -> Result<(), LogError> {
+        if error::only_an_operator_helps(code) {
+            return Err(LogError::Refused(format!("{}, partition {partition}: {text}", self.topic)));
+        }
+        self.warn(partition, code, text);
+        Ok(())
+    }
+
     /// Warns of an error of a partition.
     fn warn(&self, partition: i32, code: Code, text: &str) {
         let topic = &self.topic;
@@ -107,11 +116,8 @@ impl Bounded {
                 return Err(LogError::Unavailable(format!("{}: {text}", self.topic)));
             }
             Signal::Error(partition, code, text) => {
-                if error::only_an_operator_helps(code) {
-                    return Err(LogError::Refused(format!("{}: {text}", self.topic)));
-                }
                 if let Some(follower) = &self.follower {
-                    follower.warn(partition, code, &text);
+                    follower.heed(partition, code, &text)?;
                 }
             }
         }
@@ -180,11 +186,7 @@ impl MandateSource for Mandates {
         for signal in signals {
             match signal {
                 Signal::End(partition, offset) => events.push(MandateEvent::Reached(partition, offset)),
-                Signal::Error(partition, code, text) if error::only_an_operator_helps(code) => {
-                    let topic = &self.follower.topic;
-                    return Err(LogError::Refused(format!("{topic}, partition {partition}: {text}")));
-                }
-                Signal::Error(partition, code, text) => self.follower.warn(partition, code, &text),
+                Signal::Error(partition, code, text) => self.follower.heed(partition, code, &text)?,
             }
         }
         Ok(events)

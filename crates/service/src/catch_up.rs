@@ -179,6 +179,17 @@ mod tests {
         shard
     }
 
+    /// What a batch does with what it has taken.
+    fn apply(shard: &mut Shard, intaken: Intaken) {
+        for (id, taken) in intaken {
+            let gone = || format!(r#"{{"mandate_id":"{id}","deleted":true}}"#).into_bytes();
+            let text = taken.text.as_deref().map_or_else(gone, <[u8]>::to_vec);
+            let record = parse_mandate(&text, Config::default().base_currency.0).unwrap();
+            assert_eq!(record.mandate_id(), &*id);
+            shard.apply_version(&shard.prepare(&record), taken.version).unwrap();
+        }
+    }
+
     /// Takes portions in until there is no more; gives how many mandates each had.
     fn take_all(
         catch_up: &mut CatchUp,
@@ -191,12 +202,8 @@ mod tests {
             let mut intaken = Intaken::new();
             let more = catch_up.take(shard, &registry.view(), portion, &mut intaken);
             portions.push(intaken.len());
-            for (id, taken) in intaken {
-                let text = taken.text.as_deref().unwrap();
-                let record = parse_mandate(text, Config::default().base_currency.0).unwrap();
-                assert_eq!(record.mandate_id(), &*id);
-                shard.apply_version(&shard.prepare(&record), taken.version).unwrap();
-            }
+            assert!(intaken.values().all(|taken| taken.text.is_some()));
+            apply(shard, intaken);
             if !more {
                 return portions;
             }
@@ -256,15 +263,9 @@ mod tests {
         while more {
             let mut intaken = Intaken::new();
             more = catch_up.take(&shard, &read.view(), portion, &mut intaken);
-            for (id, taken) in intaken {
-                let text = taken.text.as_deref().map_or_else(
-                    || format!(r#"{{"mandate_id":"{id}","deleted":true}}"#).into_bytes(),
-                    <[u8]>::to_vec,
-                );
-                gone.extend(taken.text.is_none().then(|| id.to_string()));
-                let record = parse_mandate(&text, Config::default().base_currency.0).unwrap();
-                shard.apply_version(&shard.prepare(&record), taken.version).unwrap();
-            }
+            let of_gone = |(id, taken): (&Arc<str>, &Taken)| taken.text.is_none().then(|| id.to_string());
+            gone.extend(intaken.iter().filter_map(of_gone));
+            apply(&mut shard, intaken);
         }
         assert_eq!(gone, ["m0", "m1", "m2", "m3"]);
         assert!(!catch_up.is_due(&read.view()));
