@@ -27,9 +27,12 @@ fn begun(transactions: &str, mandates: &str, out: &str) -> Child {
 }
 
 fn end(mut child: Child, signal: &str) -> ExitStatus {
+    // `wait` would close it, and the replay could come to its end before it notices the signal.
+    let input = child.stdin.take();
     let killed = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status();
     assert!(killed.unwrap().success());
     let status = child.wait().unwrap();
+    drop(input);
     assert!(!status.success());
     status
 }
