@@ -339,6 +339,28 @@ fn any_json() -> impl Strategy<Value = String> {
     })
 }
 
+/// A record's members in the order of the field table, but for the [`REQUIRED`] ones, which come first.
+const MEMBERS: [&str; 17] = [
+    r#""tx_id":"t""#,
+    r#""agent_id":"a""#,
+    r#""user_id":"u""#,
+    r#""merchant":"m""#,
+    r#""amount":1"#,
+    r#""tx_time":"2026-05-05T14:01:00Z""#,
+    r#""mandate_id":"d""#,
+    r#""merchant_category":"c""#,
+    r#""currency":"EUR""#,
+    r#""country":"FR""#,
+    r#""location_source":"agent""#,
+    r#""record_time":"2026-05-05T14:01:00Z""#,
+    r#""payment_id":"p""#,
+    r#""tx_idd":{"tx_id":"x"}"#,
+    r#""amount_":[1,"tx_id"]"#,
+    r#""lat_":1"#,
+    r#""t":null"#,
+];
+const REQUIRED: usize = 6;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
@@ -378,6 +400,35 @@ proptest! {
         let record = plus(&format!("\"x\":{value},\"y\":{other}"));
         let swapped = plus(&format!("\"y\":{other} , \"x\" :\t{value}"));
         prop_assert_eq!(fingerprint(&record), fingerprint(&swapped));
+    }
+
+    /// Fields are looked for where most producers send them; wherever they stand and however their keys are
+    /// written, the same is read. `tx_idd` and `amount_` are like keys of fields, and attributes.
+    #[test]
+    fn the_order_of_fields_does_not_matter(
+        members in Just(MEMBERS.to_vec()).prop_shuffle(),
+        left_out in prop::collection::vec(prop::bool::weighted(0.2), MEMBERS.len()),
+        spaces in prop::collection::vec(prop::bool::weighted(0.2), MEMBERS.len()),
+        escapes in prop::collection::vec(prop::bool::weighted(0.2), MEMBERS.len()),
+        twice in prop::option::weighted(0.2, 0..MEMBERS.len()),
+    ) {
+        let kept = |&(at, _): &(usize, &str)| !left_out[at] || at < REQUIRED;
+        let ordinary: Vec<&str> = MEMBERS.iter().copied().enumerate().filter(kept).map(|(_, text)| text).collect();
+        let mut shuffled = Vec::new();
+        for (at, &member) in members.iter().enumerate().filter(|(_, member)| ordinary.contains(member)) {
+            let (key, value) = member.split_once(':').unwrap();
+            let key = if escapes[at] { key.replace('t', "\\u0074") } else { key.to_owned() };
+            shuffled.push(if spaces[at] { format!(" {key} :\t{value}\n") } else { format!("{key}:{value}") });
+        }
+        let (ordinary, whole) = (format!("{{{}}}", ordinary.join(",")), format!("{{{}}}", shuffled.join(",")));
+        let base = Currency::USD;
+        let read = parse_transaction(ordinary.as_bytes(), base).unwrap();
+        prop_assert_eq!(parse_transaction(whole.as_bytes(), base), Ok(read), "{}", whole);
+        if let Some(twice) = twice.and_then(|at| shuffled.get(at)) {
+            let more = format!("{{{},{twice}}}", shuffled.join(","));
+            let code = fault(more.as_bytes()).map(|fault| fault.code);
+            prop_assert_eq!(code, Some(RejectCode::DuplicateField), "{}", more);
+        }
     }
 
     /// Strings read as serde_json reads them, escapes and all.

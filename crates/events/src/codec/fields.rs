@@ -25,10 +25,6 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn new(name: &'static str, value: Value<'a>) -> Self {
-        Self { name, value }
-    }
-
     #[cold]
     pub(super) fn fault(&self, code: RejectCode, expected: impl fmt::Display) -> Fault {
         Fault::new(
@@ -54,7 +50,8 @@ impl<'a> Field<'a> {
         if self.value.is_missing() { Ok(None) } else { read(self).map(Some) }
     }
 
-    fn text(&self) -> Option<Cow<'a, str>> {
+    /// The string, if it holds one.
+    pub(super) fn text(&self) -> Option<Cow<'a, str>> {
         match self.value {
             Value::String(text) => Some(text.unescaped()),
             _ => None,
@@ -107,7 +104,7 @@ impl<'a> Field<'a> {
         let mut texts = Vec::new();
         let mut odd = None;
         let scanned = Scanner::new(raw).elements(0, |scanner| {
-            let element = Field::new(self.name, scanner.value(1)?);
+            let element = Field { name: self.name, value: scanner.value(1)? };
             match element.short_text(bytes_max) {
                 Some(text) => texts.push(text.into_owned()),
                 None => odd = odd.or(Some(element)),

@@ -22,18 +22,41 @@ pub use json::MAX_NESTING;
 pub use mandate::parse_mandate;
 pub use transaction::parse_transaction;
 
-use json::{JsonError, Scanner, Value};
+use fields::Field;
+use json::{JsonError, Key, Name, Scanner, Value};
 
 /// The longest record accepted, in bytes.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
-/// What a kind of record keeps of an object's members.
-trait Slots<'a> {
-    /// Where the field `key` is kept; `None` for an attribute.
-    fn slot(&mut self, key: &str) -> Option<&mut Value<'a>>;
+/// Defines the fields of a record: their places and, in the order in which most producers send them, their
+/// keys.
+macro_rules! known_fields {
+    ($($place:ident = $key:literal,)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "it only counts the places")]
+        enum Place { $($place,)* COUNT }
+        $(const $place: usize = Place::$place as usize;)*
+        static FIELDS: [$crate::codec::json::Key; Place::COUNT as usize] =
+            [$($crate::codec::json::Key::new($key),)*];
+    };
+}
+use known_fields;
 
-    /// Takes an attribute.
-    fn attribute(&mut self, key: &str, value: Value<'a>);
+/// The known fields of a record.
+struct Known<'a, const N: usize> {
+    keys: &'static [Key; N],
+    values: [Value<'a>; N],
+}
+
+impl<'a, const N: usize> Known<'a, N> {
+    fn new(keys: &'static [Key; N]) -> Self {
+        Self { keys, values: [Value::Absent; N] }
+    }
+
+    #[inline(always)]
+    fn get(&self, place: usize) -> Field<'a> {
+        let name = self.keys.get(place).map_or("", |key| key.name);
+        Field { name, value: self.values.get(place).copied().unwrap_or_default() }
+    }
 }
 
 /// Attributes whose keys are compared pair by pair; beyond, they are sorted.
@@ -41,8 +64,14 @@ const FEW_ATTRIBUTES: usize = 16;
 
 type Keys<'a> = SmallVec<[Cow<'a, str>; FEW_ATTRIBUTES]>;
 
-/// Reads a record's members into `slots`, or finds what is wrong with the record as a whole.
-fn read_members<'a>(record: &'a [u8], slots: &mut impl Slots<'a>) -> Result<(), Fault> {
+/// Reads a record's members into `known`, or finds what is wrong with the record as a whole. What is no
+/// field is given to `attribute`.
+#[inline(always)]
+fn read_members<'a, const N: usize>(
+    record: &'a [u8],
+    known: &mut Known<'a, N>,
+    mut attribute: impl FnMut(&str, Value<'a>),
+) -> Result<(), Fault> {
     if record.len() > MAX_RECORD_BYTES {
         return Err(Fault::too_large(record.len() as u64));
     }
@@ -58,24 +87,32 @@ fn read_members<'a>(record: &'a [u8], slots: &mut impl Slots<'a>) -> Result<(), 
             return Err(Fault::new(RejectCode::NotAnObject, None, message));
         }
     }
+    let fields = known.keys;
     let mut keys = Keys::new();
     let mut repeated = None;
-    let members = scanner.members(0, |scanner, key| {
-        let key = key.unescaped();
-        match slots.slot(&key) {
-            Some(slot @ Value::Absent) => scanner.value_into(1, slot)?,
-            Some(_) => {
-                scanner.value(1)?;
-                repeated.get_or_insert(key);
+    let members = scanner.members(0, fields, |scanner, name| {
+        let at = match name {
+            Name::Field(at) => at,
+            Name::Text(text) => {
+                let key = text.unescaped();
+                let Some(at) = fields.iter().position(|field| field.name == key) else {
+                    attribute(&key, scanner.value(1)?);
+                    keys.push(key);
+                    return Ok(());
+                };
+                at
             }
-            None => {
-                slots.attribute(&key, scanner.value(1)?);
-                keys.push(key);
+        };
+        match known.values.get_mut(at) {
+            Some(place @ Value::Absent) => scanner.value_into(1, place),
+            _ => {
+                repeated = repeated.or(fields.get(at));
+                scanner.value(1).map(drop)
             }
         }
-        Ok(())
     });
     members.and_then(|()| scanner.end()).map_err(invalid_json)?;
+    let repeated = repeated.map(|field| Cow::Borrowed(field.name));
     match repeated.or_else(|| first_repeated(keys)) {
         Some(key) => Err(duplicate_field(&key)),
         None => Ok(()),
