@@ -78,12 +78,10 @@ impl LiveSource {
     /// after it when a rebalance makes it stop and go: so it is told where to go on.
     fn recover(&self, code: Code, text: &str) -> Result<(), LogError> {
         let topic = &self.shared.config.topics.transactions;
-        let reason = format!("{topic}, partition {}: {text}", self.partition);
-        if error::only_an_operator_helps(code) {
-            return Err(LogError::Refused(reason));
-        }
+        error::of_reading(topic, self.partition, code, text)?;
+        let reason = error::reading(topic, self.partition, text);
         self.shared.consumer.context().limiter.warn("source", &KafkaError::MessageConsumption(code), &reason);
-        if matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) {
+        if error::out_of_range(code) {
             self.shared.query.within(topic, self.partition, self.next)?;
         }
         thread::sleep(Duration::from_millis(200));

@@ -84,6 +84,25 @@ pub(crate) fn only_an_operator_helps(code: Code) -> bool {
     )
 }
 
+/// Whether the error says that the offset is not there.
+pub(crate) fn out_of_range(code: Code) -> bool {
+    matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset)
+}
+
+/// An error of reading a partition, in words.
+pub(crate) fn reading(topic: &str, partition: i32, text: &str) -> String {
+    format!("{topic}, partition {partition}: {text}")
+}
+
+/// What an error of reading a partition means.
+///
+/// # Errors
+/// [`LogError::Refused`] where only an operator helps; any other passes.
+pub(crate) fn of_reading(topic: &str, partition: i32, code: Code, text: &str) -> Result<(), LogError> {
+    let refused = only_an_operator_helps(code);
+    if refused { Err(LogError::Refused(reading(topic, partition, text))) } else { Ok(()) }
+}
+
 /// The broker is away, or not ready. One that has just come back may not know topics that were there at the start.
 fn may_pass(code: Code) -> bool {
     matches!(

@@ -50,25 +50,17 @@ impl Follower {
 
     /// What an error of a partition means: it passes and is warned of, unless only an operator helps.
     fn heed(&self, partition: i32, code: Code, text: &str) -> Result<(), LogError> {
-        if error::only_an_operator_helps(code) {
-            return Err(LogError::Refused(format!("{}, partition {partition}: {text}", self.topic)));
-        }
+        error::of_reading(&self.topic, partition, code, text)?;
         self.warn(partition, code, text);
         Ok(())
     }
 
     /// Warns of an error of a partition.
     fn warn(&self, partition: i32, code: Code, text: &str) {
-        let topic = &self.topic;
         let error = KafkaError::MessageConsumption(code);
-        let reason = format!("{topic}, partition {partition}: {text}");
+        let reason = error::reading(&self.topic, partition, text);
         self.consumer.context().limiter.warn("reader", &error, &reason);
     }
-}
-
-/// Whether the error says that the offset is not there.
-fn out_of_range(code: Code) -> bool {
-    matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset)
 }
 
 /// Reads one partition up to the end that it had.
@@ -111,7 +103,7 @@ impl Bounded {
     fn heed(&mut self, signal: Signal) -> Result<(), LogError> {
         match signal {
             Signal::End(_, offset) => self.next = self.next.max(offset),
-            Signal::Error(_, code, text) if out_of_range(code) => {
+            Signal::Error(_, code, text) if error::out_of_range(code) => {
                 self.shared.query.within(&self.topic, self.partition, self.next)?;
                 return Err(LogError::Unavailable(format!("{}: {text}", self.topic)));
             }
@@ -276,7 +268,7 @@ impl DecisionReader for Decisions {
         for signal in signals {
             match signal {
                 Signal::End(partition, offset) => self.advance(partition, offset),
-                Signal::Error(partition, code, _) if out_of_range(code) => {
+                Signal::Error(partition, code, _) if error::out_of_range(code) => {
                     let topic = &self.shared.config.topics.decisions;
                     self.shared.query.within(topic, partition, self.at(partition))?;
                 }

@@ -43,40 +43,32 @@ pub(super) struct Text<'a> {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
-    /// The name in quotes and the colon, as words to be compared at once.
+    /// Bytes of the name in quotes and the colon.
+    length: usize,
+    /// They, as words to be compared at once.
     words: [u64; KEY_WORDS],
     masks: [u64; KEY_WORDS],
 }
 
 const KEY_WORDS: usize = 3;
 const KEY_BYTES_MAX: usize = 8 * KEY_WORDS;
-/// Two quotes and a colon.
-const AROUND_KEY: usize = 3;
 
-/// Keys looked at behind the one that most likely comes next: most fields can be left out.
+/// Keys looked at, from the one that most likely comes next on: most fields can be left out.
 const KEYS_LOOKED_AT: usize = 3;
 
 impl Key {
-    /// The key of that name, of at most 21 plain characters.
+    /// The key of that name, which stands in a record as `written`: in quotes, with the colon.
     #[allow(clippy::indexing_slicing, reason = "the compiler runs it, and an index too great is its error")]
-    pub(super) const fn new(name: &'static str) -> Self {
+    pub(super) const fn new(name: &'static str, written: &str) -> Self {
         let (mut words, mut masks) = ([0; KEY_WORDS], [0; KEY_WORDS]);
-        let (bytes, length) = (name.as_bytes(), name.len() + AROUND_KEY);
-        assert!(length <= KEY_BYTES_MAX);
+        let bytes = written.as_bytes();
         let mut at = 0;
-        while at < length {
-            let byte = if at == 0 || at == length - 2 {
-                b'"'
-            } else if at == length - 1 {
-                b':'
-            } else {
-                bytes[at - 1]
-            };
-            words[at / 8] |= (byte as u64) << (at % 8 * 8);
+        while at < bytes.len() {
+            words[at / 8] |= (bytes[at] as u64) << (at % 8 * 8);
             masks[at / 8] |= 0xFF << (at % 8 * 8);
             at += 1;
         }
-        Self { name, words, masks }
+        Self { name, length: bytes.len(), words, masks }
     }
 
     #[inline(always)]
@@ -255,7 +247,7 @@ impl<'a> Scanner<'a> {
         while at < next + KEYS_LOOKED_AT {
             let key = fields.get(at)?;
             if key.begins(&text) {
-                self.at += key.name.len() + AROUND_KEY;
+                self.at += key.length;
                 return Some(at);
             }
             at += 1;
@@ -297,6 +289,7 @@ impl<'a> Scanner<'a> {
     fn object(&mut self, depth: usize) -> Result<u64> {
         let mut sum = 0_u64;
         self.members(depth, &[], |scanner, name| {
+            // No fields are looked for.
             let Name::Text(key) = name else { return Ok(()) };
             let value = scanner.value(depth + 1)?;
             sum = sum.wrapping_add(member_hash(&key.unescaped(), &value));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::fields::{Field, MAX_CATEGORY_BYTES, MAX_MERCHANT_BYTES};
-use super::{Known, known_fields, read_members};
+use super::{known_fields, read_members};
 use crate::reject::Fault;
 use crate::{CapPeriod, Currency, Mandate, MandateRecord, MandateStatus};
 
@@ -27,8 +27,6 @@ known_fields! {
     DELETED = "deleted",
 }
 
-type Fields<'a> = Known<'a, { FIELDS.len() }>;
-
 /// Reads one mandate, or the tombstone `{"mandate_id": …, "deleted": true}`, of which only the id and
 /// `updated_at` count.
 ///
@@ -38,8 +36,8 @@ type Fields<'a> = Known<'a, { FIELDS.len() }>;
 /// # Errors
 /// The first fault, in the order of the field table.
 pub fn parse_mandate(record: &[u8], base_currency: Currency) -> Result<MandateRecord, Fault> {
-    // Unknown fields stay in the record itself; nothing in Weir reads them.
     let mut fields = Fields::new(&FIELDS);
+    // Unknown fields stay in the record itself; nothing in Weir reads them.
     read_members(record, &mut fields, |_, _| {})?;
     let mandate_id = fields.get(MANDATE_ID).id()?.into_owned();
     if fields.get(DELETED).flag()? {

@@ -28,15 +28,16 @@ use json::{JsonError, Key, Name, Scanner, Value};
 /// The longest record accepted, in bytes.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
-/// Defines the fields of a record: their places and, in the order in which most producers send them, their
-/// keys.
+/// Defines the fields of a record: their places, their keys in the order in which most producers send them, and
+/// what holds them.
 macro_rules! known_fields {
     ($($place:ident = $key:literal,)*) => {
         #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "it only counts the places")]
         enum Place { $($place,)* COUNT }
         $(const $place: usize = Place::$place as usize;)*
         static FIELDS: [$crate::codec::json::Key; Place::COUNT as usize] =
-            [$($crate::codec::json::Key::new($key),)*];
+            [$($crate::codec::json::Key::new($key, concat!("\"", $key, "\":")),)*];
+        type Fields<'a> = $crate::codec::Known<'a, { Place::COUNT as usize }>;
     };
 }
 use known_fields;

@@ -2,7 +2,7 @@
 
 use super::fields::{MAX_CATEGORY_BYTES, MAX_MERCHANT_BYTES};
 use super::json::{Value, member_hash};
-use super::{Known, fingerprint, known_fields, read_members};
+use super::{fingerprint, known_fields, read_members};
 use crate::reject::{Fault, RejectCode};
 use crate::{Amount, Currency, Location, LocationSource, Transaction};
 
@@ -24,8 +24,6 @@ known_fields! {
     RECORD_TIME = "record_time",
     PAYMENT_ID = "payment_id",
 }
-
-type Fields<'a> = Known<'a, { FIELDS.len() }>;
 
 /// Reads one transaction; borrows from `record` wherever the text has no escapes.
 ///
@@ -79,10 +77,10 @@ pub fn parse_transaction(record: &[u8], base_currency: Currency) -> Result<Trans
 
 /// The amount, in whichever of its two forms; `currency` is `None` where it is at fault itself.
 fn amount(fields: &Fields<'_>, currency: Option<Currency>) -> Result<Amount, Fault> {
-    let amount = fields.get(AMOUNT);
-    match (fields.get(AMOUNT).value.is_missing(), fields.get(AMOUNT_MINOR).value.is_missing()) {
+    let (amount, amount_minor) = (fields.get(AMOUNT), fields.get(AMOUNT_MINOR));
+    match (amount.value.is_missing(), amount_minor.value.is_missing()) {
         (false, true) => amount.amount(),
-        (true, false) => fields.get(AMOUNT_MINOR).amount_minor(currency),
+        (true, false) => amount_minor.amount_minor(currency),
         (true, true) => {
             let message = "amount is required, or amount_minor in its place; found neither".to_owned();
             Err(Fault::new(RejectCode::MissingField, Some("amount"), message))
@@ -95,7 +93,7 @@ fn amount(fields: &Fields<'_>, currency: Option<Currency>) -> Result<Amount, Fau
 
 fn location(fields: &Fields<'_>) -> Result<Option<Location>, Fault> {
     let (lat, lng) = (fields.get(LAT), fields.get(LNG));
-    match (fields.get(LAT).value.is_missing(), fields.get(LNG).value.is_missing()) {
+    match (lat.value.is_missing(), lng.value.is_missing()) {
         (true, true) => Ok(None),
         (false, false) => Ok(Some(Location { lat_e7: lat.angle_e7(90)?, lng_e7: lng.angle_e7(180)? })),
         (true, false) => Err(lat.fault(RejectCode::InvalidLocation, "given together with lng")),
