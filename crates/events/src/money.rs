@@ -127,6 +127,7 @@ impl Rates {
 
     /// `amount` of `currency` in the base currency, rounded half-even to 1e-8; `None` without a rate.
     #[must_use]
+    #[inline]
     pub fn to_base(&self, amount: Amount, currency: Currency) -> Option<Amount> {
         if currency == self.base {
             return Some(amount);

@@ -1,12 +1,12 @@
 //! The steps of `cargo xtask ci`. The dependencies are compiled twice, once checked (clippy, doc) and once
 //! built (tests, schemas): DataFusion is most of the time, and every further profile would be a third.
-//! The release build (digest) is of the engine alone, which does without it.
+//! The release builds (digest, instructions) are of the engine alone, which does without it.
 
 use std::time::Duration;
 
 use crate::run::{self, Outcome, Program};
 use crate::steps::{Finding, Steps};
-use crate::{chaos, kafka, layering, long, setup};
+use crate::{chaos, instructions, kafka, layering, long, setup};
 
 /// Everything that has to hold.
 pub(crate) fn all(long: bool) -> Outcome {
@@ -25,6 +25,7 @@ pub(crate) fn all(long: bool) -> Outcome {
     steps.step("test", || quiet(test(false)));
     steps.step("chaos", || quiet(chaos::run(&chaos::Arguments::of_ci(long))));
     steps.step("digest", || quiet(digest()));
+    steps.step("instructions", instructions::check);
     steps.step("schemas", || quiet(schemas(true)));
     steps.step("deny", deny);
     if long {

@@ -8,6 +8,7 @@
 
 mod chaos;
 mod ci;
+mod instructions;
 mod kafka;
 mod layering;
 mod long;
@@ -72,7 +73,14 @@ enum Command {
     /// Build weir for release and run the benchmarks; arguments after `--` go to them
     Bench {
         /// Which: those of the engine and of `weir replay` where none is named
+        #[arg(conflicts_with_all = ["check", "bless"])]
         suite: Option<Suite>,
+        /// Count the hot path's instructions per record, and fail where they are not as they were
+        #[arg(long, conflicts_with = "bless")]
+        check: bool,
+        /// Count them, and write them down as they are
+        #[arg(long)]
+        bless: bool,
         /// For instance `--quick`
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -105,8 +113,10 @@ fn main() -> ExitCode {
         Command::Layering => layering::check().map(|report| println!("{report}")),
         Command::Schemas { check } => ci::schemas(check),
         Command::Chaos(arguments) => chaos::run(&arguments),
-        Command::Bench { suite: None, arguments } => bench(&arguments),
-        Command::Bench { suite: Some(Suite::Kafka), arguments } => chaos::bench(&arguments),
+        Command::Bench { check: true, .. } => instructions::check().map(|report| println!("{report}")),
+        Command::Bench { bless: true, .. } => instructions::bless(),
+        Command::Bench { suite: None, arguments, .. } => bench(&arguments),
+        Command::Bench { suite: Some(Suite::Kafka), arguments, .. } => chaos::bench(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -31,6 +31,11 @@ pub(crate) fn for_build() -> Outcome {
     run::cargo(["fetch", "--locked"]).checked()
 }
 
+/// What `bench --check` needs.
+pub(crate) fn for_counting() -> Outcome {
+    provide(&[BUILD, COUNTING].concat())
+}
+
 /// What `kafka up` needs.
 pub(crate) fn for_broker() -> Outcome {
     provide(BROKER)
@@ -79,6 +84,12 @@ const BROKER: &[Need] = &[
         packages: &[&["maven"]],
     },
 ];
+
+const COUNTING: &[Need] = &[Need {
+    name: "valgrind",
+    found: || runs("valgrind", &["--version"]),
+    packages: &[&["valgrind"], &["libc6-dbg"]],
+}];
 
 /// Makes sure that everything is there: installs it where that is ours to do (root on Debian, as in a
 /// container), else names all that is missing at once.
