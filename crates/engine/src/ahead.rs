@@ -48,6 +48,11 @@ impl Shard {
             known.agent = keyed.agents.candidate(known.agent_hash);
             known.mandate = mandates.candidate(known.mandate_hash);
         }
+        for known in &mut *ahead {
+            // Most likely the ones meant; whole from here on.
+            known.user.map(|at| keyed.users.change_unstored(at));
+            known.agent.map(|at| keyed.agents.change_unstored(at));
+        }
         for (known, tx) in ahead.iter_mut().zip(transactions.clone()) {
             known.confirm(tx, keyed, mandates);
         }
@@ -81,9 +86,9 @@ impl Ahead {
 
     /// Drops candidates that merely have the same hash, and finds the ledger.
     fn confirm(&mut self, tx: &Transaction<'_>, keyed: &Keyed, mandates: &Mandates) {
-        self.user = self.user.filter(|&at| *keyed.users[at].user_id == *tx.user_id);
+        self.user = self.user.filter(|&at| *keyed.users.read(at).user_id == *tx.user_id);
         self.agent = self.agent.filter(|&at| {
-            let agent = &keyed.agents[at];
+            let agent = keyed.agents.read(at);
             self.user == Some(agent.user) && *agent.agent_id == *tx.agent_id
         });
         let names = tx.mandate_id.as_deref();
@@ -93,10 +98,10 @@ impl Ahead {
     }
 
     /// Reads what the turn will read, so that it is near by then; the sum stands for nothing.
-    fn touch(&self, tx: &Transaction<'_>, keyed: &Keyed, mandates: &Mandates) -> i64 {
-        let user = self.user.map_or(0, |at| keyed.users[at].touch());
-        let agent = self.agent.map_or(0, |at| keyed.agents[at].touch());
-        let ledger = self.ledger.map_or(0, |at| keyed.ledgers[at].touch());
+    fn touch(&self, tx: &Transaction<'_>, keyed: &mut Keyed, mandates: &Mandates) -> i64 {
+        let user = self.user.map_or(0, |at| keyed.users.read(at).touch());
+        let agent = self.agent.map_or(0, |at| keyed.agents.read(at).touch());
+        let ledger = self.ledger.map_or(0, |at| keyed.ledgers.change_unstored(at).touch());
         let usable = match self.mandate.and_then(|at| mandates.terms(at)) {
             Some(terms) => {
                 terms.held_by(&tx.agent_id, &tx.user_id)

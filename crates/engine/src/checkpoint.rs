@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 use crate::intake::Intake;
+use crate::packed::Keep;
 use crate::repeats::Remembered;
 use crate::rows::{Arrived, Stored, repeats_batch};
 use crate::shard::Shard;
@@ -106,9 +107,10 @@ impl Shard {
 }
 
 /// Encodes at most `left` rows of a table; how many of its rows are still to come.
-fn encode<T: Stored>(table: &mut Table<T>, left: &mut usize, slice: &mut Slice) -> Result<usize, ArrowError> {
-    let Some((tracked, items)) = table.tracked() else { return Ok(0) };
-    *left -= tracked.encode(items, *left);
-    slice.batches.extend(tracked.batch(T::TABLE)?.map(|batch| (T::TABLE, batch)));
+fn encode<K: Keep>(table: &mut Table<K>, left: &mut usize, slice: &mut Slice) -> Result<usize, ArrowError> {
+    let Some((tracked, kept)) = table.tracked() else { return Ok(0) };
+    *left -= tracked.encode(kept, *left);
+    let name = K::Entity::TABLE;
+    slice.batches.extend(tracked.batch(name)?.map(|batch| (name, batch)));
     Ok(tracked.left())
 }

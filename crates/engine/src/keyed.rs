@@ -12,16 +12,19 @@ use crate::ahead::Ahead;
 use crate::entities::{Agent, Ledger, Use, User};
 use crate::episodes::{Raised, Spare};
 use crate::judge::Bench;
+use crate::packed::{Rounds, Slot};
 use crate::shard::{BoundReached, Policy};
 use crate::table::{Table, seeded};
 
 /// Users, agents and ledgers.
 #[derive(Debug, Clone)]
 pub(crate) struct Keyed {
-    pub(crate) users: Table<User>,
-    pub(crate) agents: Table<Agent>,
-    pub(crate) ledgers: Table<Ledger>,
+    pub(crate) users: Table<Slot<User>>,
+    pub(crate) agents: Table<Slot<Agent>>,
+    pub(crate) ledgers: Table<Slot<Ledger>>,
     spare: Spare,
+    pub(crate) rounds: Rounds,
+    scratch: Vec<u8>,
     pub(crate) seed: u64,
 }
 
@@ -49,7 +52,8 @@ pub(crate) struct Shared {
 impl Keyed {
     pub(crate) fn new(seed: u64) -> Self {
         let (users, agents, ledgers) = (Table::new(seed), Table::new(seed), Table::new(seed));
-        Self { users, agents, ledgers, spare: Spare::default(), seed }
+        let (spare, rounds, scratch) = (Spare::default(), Rounds::default(), Vec::new());
+        Self { users, agents, ledgers, spare, rounds, scratch, seed }
     }
 
     /// Finds the entities of a transaction under the mandate with this number, and makes those that
@@ -100,6 +104,18 @@ impl Keyed {
         }
     }
 
+    /// Packs some of the entities that have been idle for long.
+    #[inline]
+    pub(crate) fn pack_idle(&mut self, watermark_us: i64) {
+        let Self { users, agents, ledgers, rounds, scratch, .. } = self;
+        let due = rounds.due(watermark_us, agents.len().max(ledgers.len()).max(users.len()));
+        if due > 0 {
+            users.pack_idle(due, scratch);
+            agents.pack_idle(due, scratch);
+            ledgers.pack_idle(due, scratch);
+        }
+    }
+
     /// Hashes by which the tables find an entity.
     pub(crate) fn user_hash(&self, user_id: &str) -> u64 {
         seeded(self.seed, user_id)
@@ -135,7 +151,7 @@ impl Keyed {
     }
 
     fn usage(&mut self, ledger_at: u32, agent_at: u32, bounds: &Bounds) -> Option<u32> {
-        let uses = &self.ledgers[ledger_at].uses;
+        let uses = &self.ledgers.change_unstored(ledger_at).uses;
         let place = match uses.iter().position(|usage| usage.agent == agent_at) {
             Some(place) => place,
             None if uses.len() >= bounds.ledger_agents_max => {

@@ -14,6 +14,7 @@ mod judge;
 mod keyed;
 mod mandates;
 mod names;
+mod packed;
 mod profiles;
 mod repeats;
 mod rows;

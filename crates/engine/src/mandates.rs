@@ -9,6 +9,7 @@ use weir_detectors::terms::MerchantCategories;
 use weir_detectors::{Bound, Bounds, Terms};
 use weir_events::{MandateRecord, Timestamp, Transaction};
 
+use crate::packed::Plain;
 use crate::shard::BoundReached;
 use crate::table::{Table, seeded, spread};
 
@@ -87,7 +88,7 @@ impl MandateEntry {
 /// Mandates by id and by holder.
 #[derive(Debug, Clone)]
 pub(crate) struct Mandates {
-    pub(crate) table: Table<MandateEntry>,
+    pub(crate) table: Table<Plain<MandateEntry>>,
     /// Numbers of the mandates of each holder, sorted by mandate id, to see that one was left out.
     holders: HashTable<(u64, SmallVec<[u32; 1]>)>,
     seed: u64,
@@ -200,7 +201,7 @@ impl Mandates {
         self.table.len()
     }
 
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, MandateEntry> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &MandateEntry> {
         self.table.iter()
     }
 

@@ -9,9 +9,9 @@ use crate::shard::{Policy, Shard};
 
 impl Shard {
     /// `(agent_id, user_id)` of every agent seen, in the order of their numbers in the shard, from 0.
-    pub fn agents(&self) -> impl Iterator<Item = (&str, &str)> {
-        let user_id = |agent: &Agent| &*self.keyed.users[agent.user].user_id;
-        self.keyed.agents.iter().map(move |agent| (&*agent.agent_id, user_id(agent)))
+    pub fn agents(&self) -> impl Iterator<Item = (Box<str>, Box<str>)> {
+        let user_id = |agent: &Agent| self.keyed.users.read(agent.user).user_id.clone();
+        self.keyed.agents.iter().map(move |agent| (agent.agent_id.clone(), user_id(&agent)))
     }
 
     /// The risk profile of every agent seen, in the order of their numbers.
@@ -28,11 +28,12 @@ impl Shard {
 
     /// What the views report of an agent over all history.
     pub(crate) fn lifetime(&self, at: u32) -> Measures {
-        let (agent, params) = (&self.keyed.agents[at], &self.policy.config.detectors);
+        let (agent, params) = (self.keyed.agents.read(at), &self.policy.config.detectors);
         let states = &agent.states;
         let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        let (replay_over, scope) = self.mandate_measures(agent);
-        let collusion = &self.keyed.users[agent.user].states.collusion;
+        let (replay_over, scope) = self.mandate_measures(&agent);
+        let user = self.keyed.users.read(agent.user);
+        let collusion = &user.states.collusion;
         Measures {
             burst: i64::from(states.burst.peak()),
             replay_over,
@@ -49,7 +50,7 @@ impl Shard {
     fn mandate_measures(&self, agent: &Agent) -> (Amount, u64) {
         let (mut over_amount, mut violations) = (Amount::ZERO, 0);
         for &(ledger_at, place) in &agent.uses {
-            let ledger = &self.keyed.ledgers[ledger_at];
+            let ledger = self.keyed.ledgers.read(ledger_at);
             let Some(terms) = self.mandates.terms(ledger.mandate) else { continue };
             let Some(usage) = ledger.uses.get(place as usize) else { continue };
             if let Some((_, _, over)) = usage.states.replay.over_cap(terms) {
@@ -62,13 +63,13 @@ impl Shard {
     }
 
     fn profile_at(&self, at: u32) -> RiskProfile {
-        let agent = &self.keyed.agents[at];
-        let user = &self.keyed.users[agent.user];
-        let own_uses = agent
-            .uses
-            .iter()
-            .filter_map(|&(ledger, place)| self.keyed.ledgers[ledger].uses.get(place as usize));
-        let own = agent.episodes.ids().chain(own_uses.flat_map(|usage| usage.episodes.ids()));
+        let agent = self.keyed.agents.read(at);
+        let user = self.keyed.users.read(agent.user);
+        let of_use = |&(ledger, place): &(u32, u32)| -> Vec<String> {
+            let ledger = self.keyed.ledgers.read(ledger);
+            ledger.uses.get(place as usize).map(|usage| usage.episodes.ids().collect()).unwrap_or_default()
+        };
+        let own = agent.episodes.ids().chain(agent.uses.iter().flat_map(of_use));
         let mut open_episodes: Vec<String> = own.chain(user.episodes.ids()).collect();
         open_episodes.sort_unstable();
         let [allow, challenge, review, block] = agent.actions.counts();

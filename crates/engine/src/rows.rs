@@ -8,6 +8,7 @@ use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::entities::{Agent, Ledger, User};
 use crate::mandates::MandateEntry;
@@ -86,6 +87,38 @@ impl Stored for Ledger {
     }
 }
 
+/// An entity that can be kept as the bytes of its state, which begin with its keys.
+pub(crate) trait Packed: Stored + Serialize + DeserializeOwned + Default {
+    /// Adds the columns of the keys from the beginning of a state.
+    fn put_keys(state: &[u8], rows: &mut Rows) -> Result<(), postcard::Error>;
+}
+
+impl Packed for User {
+    fn put_keys(state: &[u8], rows: &mut Rows) -> Result<(), postcard::Error> {
+        let (user_id, _) = postcard::take_from_bytes::<&str>(state)?;
+        rows.texts.push(user_id.as_bytes());
+        Ok(())
+    }
+}
+
+impl Packed for Agent {
+    fn put_keys(state: &[u8], rows: &mut Rows) -> Result<(), postcard::Error> {
+        let ((agent_id, user), _) = postcard::take_from_bytes::<(&str, u32)>(state)?;
+        rows.texts.push(agent_id.as_bytes());
+        rows.users.push(user.into());
+        Ok(())
+    }
+}
+
+impl Packed for Ledger {
+    fn put_keys(state: &[u8], rows: &mut Rows) -> Result<(), postcard::Error> {
+        let ((mandate, user), _) = postcard::take_from_bytes::<(u32, u32)>(state)?;
+        rows.mandates.push(mandate.into());
+        rows.users.push(user.into());
+        Ok(())
+    }
+}
+
 /// Rows of one table of entities on their way into a record batch. A column that the table does not have
 /// stays empty.
 #[derive(Debug, Clone, Default)]
@@ -105,6 +138,16 @@ impl Rows {
     pub(crate) fn push<T: Stored>(&mut self, number: u32, entity: &T) {
         self.numbers.push(number.into());
         entity.put(self);
+    }
+
+    /// Adds the row of the entity with this number, which is packed.
+    pub(crate) fn push_packed<T: Packed>(&mut self, number: u32, state: &[u8]) {
+        // What is packed is sound; see `Slot::pack`.
+        if T::put_keys(state, self).is_ok() {
+            self.numbers.push(number.into());
+            self.states.push(state);
+            self.known.push(true);
+        }
     }
 
     fn push_state(&mut self, state: Option<&impl Serialize>) {

@@ -130,6 +130,12 @@ impl Shard {
         self.policy = Arc::new(policy);
     }
 
+    /// Packs what is known of users, agents and mandates' use when it was not needed for `idle_us` of event time,
+    /// or for up to twice as long; an hour, where this is not called. It saves memory and shows in no output.
+    pub fn pack_after(&mut self, idle_us: i64) {
+        self.keyed.rounds.pack_after(idle_us);
+    }
+
     /// Prepares a mandate's record for [`Shard::apply`], under the configuration as it is now.
     #[must_use]
     pub fn prepare(&self, record: &MandateRecord) -> MandateChange {
@@ -176,13 +182,16 @@ impl Shard {
     #[must_use]
     pub fn agents_of_mandate(&self, mandate_id: &str) -> Vec<u32> {
         let ledgers = self.mandates.ledgers_of(mandate_id).iter();
-        ledgers.flat_map(|&at| &self.keyed.ledgers[at].uses).map(|usage| usage.agent).collect()
+        let agents =
+            ledgers.map(|&at| self.keyed.ledgers.read(at).uses.iter().map(|usage| usage.agent).collect());
+        agents.collect::<Vec<Vec<u32>>>().concat()
     }
 
     /// Numbers of the user's agents, in the order in which they were first seen.
     #[must_use]
-    pub fn agents_of_user(&self, user: u32) -> &[u32] {
-        if (user as usize) < self.keyed.users.len() { &self.keyed.users[user].agents } else { &[] }
+    pub fn agents_of_user(&self, user: u32) -> Vec<u32> {
+        let known = (user as usize) < self.keyed.users.len();
+        if known { self.keyed.users.read(user).agents.to_vec() } else { Vec::new() }
     }
 
     /// Number of an agent that was seen.
@@ -249,6 +258,7 @@ impl Shard {
         on.learn(&payment, policy, verdict);
         on.note_decision(&payment, policy, verdict, &measures);
         let whole_user = closed != before || closed != on.shared(policy);
+        keyed.pack_idle(stamp.watermark_us);
         Ok(Changed { agent: places.agent, user: places.user, whole_user })
     }
 

@@ -121,7 +121,7 @@ impl Shard {
             let agent: Option<Agent> = place.state(row)?;
             let agent = agent.filter(|agent| (agent.user as usize) < keyed.users.len());
             let agent = agent.ok_or(RestoreError::Dangling { table: "agents", row })?;
-            let user_hash = keyed.user_hash(&keyed.users[agent.user].user_id);
+            let user_hash = keyed.user_hash(&keyed.users.read(agent.user).user_id);
             keyed.agents.insert(keyed.agent_hash(&agent.agent_id, user_hash), agent);
         }
         Ok(())
@@ -162,14 +162,14 @@ impl Shard {
         let in_ledgers = |agent: &Agent| {
             agent.uses.iter().all(|&(ledger, place)| {
                 let known = (ledger as usize) < keyed.ledgers.len();
-                known && (place as usize) < keyed.ledgers[ledger].uses.len()
+                known && (place as usize) < keyed.ledgers.read(ledger).uses.len()
             })
         };
         let in_agents = |user: &User| user.agents.iter().all(|&agent| (agent as usize) < keyed.agents.len());
-        if let Some(row) = keyed.agents.iter().position(|agent| !in_ledgers(agent)) {
+        if let Some(row) = keyed.agents.iter().position(|agent| !in_ledgers(&agent)) {
             return Err(RestoreError::Dangling { table: "agents", row });
         }
-        match keyed.users.iter().position(|user| !in_agents(user)) {
+        match keyed.users.iter().position(|user| !in_agents(&user)) {
             Some(row) => Err(RestoreError::Dangling { table: "users", row }),
             None => Ok(()),
         }

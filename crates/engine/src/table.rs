@@ -8,8 +8,9 @@ use arrow::error::ArrowError;
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
-use crate::rows::{Rows, Stored};
-use crate::tracked::Tracked;
+use crate::packed::{Keep, Plain, Read, Slot, WHOLE_MAX};
+use crate::rows::{Packed, Rows, Stored};
+use crate::tracked::{Bits, Tracked};
 
 /// Mixes a name's fixed hash with the seed of this process, so that nobody who has read the code
 /// can choose names that crowd one bucket. Nothing printed depends on it.
@@ -34,23 +35,35 @@ pub const ROWS_PER_BATCH: usize = 65_536;
 ///
 /// There is no way to change one but [`Table::change`], so that no checkpoint misses any.
 #[derive(Debug, Clone)]
-pub(crate) struct Table<T> {
-    items: Vec<T>,
+pub(crate) struct Table<K> {
+    kept: Vec<K>,
     index: HashTable<(u64, u32)>,
     seed: u64,
     /// Only where checkpoints are taken.
     tracked: Option<Box<Tracked>>,
+    /// Those used since the hand went by.
+    used: Bits,
+    hand: usize,
+    packed: usize,
 }
 
-impl<T: Stored> Table<T> {
+#[allow(clippy::indexing_slicing, reason = "numbers are handed out by `insert` and never taken back")]
+impl<K: Keep> Table<K> {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { items: Vec::new(), index: HashTable::new(), seed, tracked: None }
+        Self {
+            kept: Vec::new(),
+            index: HashTable::new(),
+            seed,
+            tracked: None,
+            used: Bits::default(),
+            hand: 0,
+            packed: 0,
+        }
     }
 
     /// Number of the entity with this hash for which `is` holds.
-    pub(crate) fn find(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<u32> {
-        let matches =
-            |&(known, at): &(u64, u32)| known == hash && self.items.get(at as usize).is_some_and(&is);
+    pub(crate) fn find(&self, hash: u64, is: impl Fn(&K::Entity) -> bool) -> Option<u32> {
+        let matches = |&(known, at): &(u64, u32)| known == hash && self.kept[at as usize].ask(&is);
         self.index.find(spread(hash, self.seed), matches).map(|&(_, at)| at)
     }
 
@@ -60,9 +73,10 @@ impl<T: Stored> Table<T> {
     }
 
     /// Adds an entity that is not there and returns its number.
-    pub(crate) fn insert(&mut self, hash: u64, item: T) -> u32 {
-        let at = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
-        self.items.push(item);
+    pub(crate) fn insert(&mut self, hash: u64, entity: K::Entity) -> u32 {
+        let at = u32::try_from(self.kept.len()).unwrap_or(u32::MAX);
+        self.kept.push(K::keep(entity));
+        self.used.set(at);
         if let Some(tracked) = &mut self.tracked {
             tracked.made(at);
         }
@@ -73,19 +87,25 @@ impl<T: Stored> Table<T> {
 
     /// An entity that is about to change.
     #[inline]
-    #[allow(clippy::indexing_slicing, reason = "numbers are handed out by `insert` and never taken back")]
-    pub(crate) fn change(&mut self, at: u32) -> &mut T {
-        let item = &mut self.items[at as usize];
+    pub(crate) fn change(&mut self, at: u32) -> &mut K::Entity {
+        let entity = Self::whole(&mut self.kept[at as usize], &mut self.used, &mut self.packed, at);
         if let Some(tracked) = &mut self.tracked {
-            tracked.before_change(at, item);
+            tracked.before_change(at, entity);
         }
-        item
+        entity
     }
 
     /// An entity of which something is about to change that its row does not hold.
-    #[allow(clippy::indexing_slicing, reason = "numbers are handed out by `insert` and never taken back")]
-    pub(crate) fn change_unstored(&mut self, at: u32) -> &mut T {
-        &mut self.items[at as usize]
+    #[inline]
+    pub(crate) fn change_unstored(&mut self, at: u32) -> &mut K::Entity {
+        Self::whole(&mut self.kept[at as usize], &mut self.used, &mut self.packed, at)
+    }
+
+    #[inline]
+    fn whole<'k>(kept: &'k mut K, used: &mut Bits, packed: &mut usize, at: u32) -> &'k mut K::Entity {
+        used.set(at);
+        *packed -= usize::from(kept.is_packed());
+        kept.change()
     }
 
     /// Notes from now on what changes.
@@ -94,41 +114,70 @@ impl<T: Stored> Table<T> {
     }
 
     /// The changes, and the entities that they are of.
-    pub(crate) fn tracked(&mut self) -> Option<(&mut Tracked, &[T])> {
-        self.tracked.as_deref_mut().map(|tracked| (tracked, &*self.items))
+    pub(crate) fn tracked(&mut self) -> Option<(&mut Tracked, &[K])> {
+        self.tracked.as_deref_mut().map(|tracked| (tracked, &*self.kept))
     }
 
     /// All rows in batches of [`ROWS_PER_BATCH`]; one empty batch where there are none.
     pub(crate) fn batches(&self) -> Result<Vec<RecordBatch>, ArrowError> {
         let (mut rows, mut batches) = (Rows::default(), Vec::new());
-        for (number, item) in (0..).zip(&self.items) {
-            rows.push(number, item);
+        for (number, kept) in (0..).zip(&self.kept) {
+            kept.put(number, &mut rows);
             if rows.len() == ROWS_PER_BATCH {
-                batches.push(rows.batch(T::TABLE)?);
+                batches.push(rows.batch(K::Entity::TABLE)?);
             }
         }
         if rows.len() > 0 || batches.is_empty() {
-            batches.push(rows.batch(T::TABLE)?);
+            batches.push(rows.batch(K::Entity::TABLE)?);
         }
         Ok(batches)
     }
 
     /// Number of entities.
     pub(crate) fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// Every entity in the order of numbers.
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.items.iter()
+        self.kept.len()
     }
 }
 
 #[allow(clippy::indexing_slicing, reason = "numbers are handed out by `insert` and never taken back")]
-impl<T> Index<u32> for Table<T> {
+impl<T: Packed> Table<Slot<T>> {
+    /// An entity to be read.
+    #[inline]
+    pub(crate) fn read(&self, at: u32) -> Read<'_, T> {
+        self.kept[at as usize].read()
+    }
+
+    /// Every entity in the order of numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Read<'_, T>> {
+        self.kept.iter().map(Slot::read)
+    }
+
+    /// Packs those of the next `count` ones that were not used since this came by the last time.
+    pub(crate) fn pack_idle(&mut self, count: usize, scratch: &mut Vec<u8>) {
+        if self.kept.len() - self.packed <= WHOLE_MAX {
+            return;
+        }
+        for _ in 0..count.min(self.kept.len()) {
+            self.hand = if self.hand + 1 < self.kept.len() { self.hand + 1 } else { 0 };
+            if !self.used.take(u32::try_from(self.hand).unwrap_or(u32::MAX)) {
+                self.packed += usize::from(self.kept[self.hand].pack(scratch));
+            }
+        }
+    }
+}
+
+impl<T> Table<Plain<T>> {
+    /// Every entity in the order of numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.kept.iter().map(|kept| &kept.0)
+    }
+}
+
+#[allow(clippy::indexing_slicing, reason = "numbers are handed out by `insert` and never taken back")]
+impl<T> Index<u32> for Table<Plain<T>> {
     type Output = T;
 
     fn index(&self, at: u32) -> &T {
-        &self.items[at as usize]
+        &self.kept[at as usize].0
     }
 }

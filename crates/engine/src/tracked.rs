@@ -7,6 +7,7 @@
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
+use crate::packed::Keep;
 use crate::rows::{Rows, Stored};
 
 /// Encoded rows, or bytes of them, that make a batch.
@@ -15,11 +16,11 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// A set of small numbers.
 #[derive(Debug, Clone, Default)]
-struct Bits(Vec<u64>);
+pub(crate) struct Bits(Vec<u64>);
 
 impl Bits {
     #[inline]
-    fn set(&mut self, at: u32) {
+    pub(crate) fn set(&mut self, at: u32) {
         let word = at as usize / 64;
         if word >= self.0.len() {
             self.0.resize(word + 1, 0);
@@ -31,7 +32,7 @@ impl Bits {
 
     /// Takes a number out; whether it was there.
     #[inline]
-    fn take(&mut self, at: u32) -> bool {
+    pub(crate) fn take(&mut self, at: u32) -> bool {
         let Some(word) = self.0.get_mut(at as usize / 64) else { return false };
         let (bit, before) = (1 << (at % 64), *word);
         *word &= !bit;
@@ -106,7 +107,7 @@ impl Tracked {
     }
 
     /// Encodes at most `rows` more rows; how many it were.
-    pub(crate) fn encode<T: Stored>(&mut self, items: &[T], rows: usize) -> usize {
+    pub(crate) fn encode<K: Keep>(&mut self, kept: &[K], rows: usize) -> usize {
         let goal = self.pending_len.min(rows);
         let mut done = 0;
         while done < goal {
@@ -118,8 +119,8 @@ impl Tracked {
             let at = self.next_word * 64 + word.trailing_zeros() as usize;
             *word &= *word - 1;
             done += 1;
-            if let (Some(entity), Ok(number)) = (items.get(at), u32::try_from(at)) {
-                self.encoded.push(number, entity);
+            if let (Some(kept), Ok(number)) = (kept.get(at), u32::try_from(at)) {
+                kept.put(number, &mut self.encoded);
             }
         }
         self.pending_len -= done;

@@ -31,22 +31,24 @@ impl Shard {
 
     /// Agents, and users (without an agent), whose rows may be incomplete because they reached a
     /// bound, as `(agent_id, user_id)`.
-    pub fn incomplete(&self) -> impl Iterator<Item = (Option<&str>, &str)> + '_ {
+    pub fn incomplete(&self) -> impl Iterator<Item = (Option<String>, String)> + '_ {
         let touched =
             |reached: weir_detectors::Reached| reached.iter().any(weir_detectors::Bound::touches_views);
         let agents = self.keyed.agents.iter().filter(move |agent| touched(agent.reached));
         let users = self.keyed.users.iter().filter(move |user| touched(user.reached));
-        let agents = agents.map(|agent| (Some(&*agent.agent_id), &*self.keyed.users[agent.user].user_id));
-        agents.chain(users.map(|user| (None, &*user.user_id)))
+        let agents = agents.map(|agent| {
+            (Some(agent.agent_id.to_string()), self.keyed.users.read(agent.user).user_id.to_string())
+        });
+        agents.chain(users.map(|user| (None, user.user_id.to_string())))
     }
 
     fn agent_rows(&self, view: &View) -> Vec<Row> {
         let params = &self.policy.config.detectors;
         let row = |agent: &Agent| {
-            let user_id = &self.keyed.users[agent.user].user_id;
-            agent_row(view, params, &agent.states, &agent.agent_id, user_id)
+            let user = self.keyed.users.read(agent.user);
+            agent_row(view, params, &agent.states, &agent.agent_id, &user.user_id)
         };
-        self.keyed.agents.iter().filter_map(row).collect()
+        self.keyed.agents.iter().filter_map(|agent| row(&agent)).collect()
     }
 
     fn replay_rows(&self) -> Vec<Row> {
@@ -58,8 +60,8 @@ impl Shard {
                 let Some((uses, spend, over)) = usage.states.replay.over_cap(terms) else { continue };
                 rows.push(vec![
                     Value::Text(entry.mandate_id.to_string()),
-                    Value::Text(self.keyed.agents[usage.agent].agent_id.to_string()),
-                    Value::Text(self.keyed.users[ledger.user].user_id.to_string()),
+                    Value::Text(self.keyed.agents.read(usage.agent).agent_id.to_string()),
+                    Value::Text(self.keyed.users.read(ledger.user).user_id.to_string()),
                     Value::Decimal(terms.max_amount().unwrap_or_default()),
                     Value::Int(i64::try_from(uses).unwrap_or(i64::MAX)),
                     Value::Decimal(spend),
@@ -75,14 +77,15 @@ impl Shard {
         let id_of = |user: &crate::entities::User, number: u32| {
             user.agents
                 .get(number as usize)
-                .map(|&at| self.keyed.agents[at].agent_id.clone())
+                .map(|&at| self.keyed.agents.read(at).agent_id.clone())
                 .unwrap_or_default()
         };
         let rows = self.keyed.users.iter().flat_map(|user| {
-            user.states.collusion.reported(params).map(move |total| {
+            let reported = user.states.collusion.reported(params).map(|total| {
                 let (a, b) = total.agents;
-                collusion::row(&user.user_id, &id_of(user, a), &id_of(user, b), total)
-            })
+                collusion::row(&user.user_id, &id_of(&user, a), &id_of(&user, b), total)
+            });
+            reported.collect::<Vec<Row>>()
         });
         rows.collect()
     }
@@ -91,7 +94,7 @@ impl Shard {
         let weights = &self.policy.config.risk.weights;
         let agents = (0..).zip(self.keyed.agents.iter());
         let rows = agents.map(|(at, agent)| {
-            self.lifetime(at).row(&agent.agent_id, &self.keyed.users[agent.user].user_id, weights)
+            self.lifetime(at).row(&agent.agent_id, &self.keyed.users.read(agent.user).user_id, weights)
         });
         rows.collect()
     }

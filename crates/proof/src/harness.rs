@@ -310,8 +310,7 @@ impl Weir {
         let views = VIEWS.iter().map(|view| (view.name, self.rows(view))).collect();
         let mut profiles: Vec<RiskProfile> = self.shards.iter().flat_map(Shard::profiles).collect();
         profiles.sort_by(|a, b| (&a.agent_id, &a.user_id).cmp(&(&b.agent_id, &b.user_id)));
-        let keys = self.shards.iter().flat_map(Shard::incomplete);
-        let incomplete = keys.map(|(agent, user)| (agent.map(str::to_owned), user.to_owned())).collect();
+        let incomplete = self.shards.iter().flat_map(Shard::incomplete).collect();
         let reached = self.shards.iter().flat_map(Shard::bounds_reached).collect();
         Ok(End { views, profiles, incomplete, reached })
     }

@@ -13,7 +13,7 @@ use std::cell::Cell;
 use weir_engine::config::CurrencyCode;
 use weir_engine::{Admission, Config, Intake, Shard};
 use weir_events::codec::{parse_mandate, parse_transaction};
-use weir_events::time::{MINUTE_US, SECOND_US};
+use weir_events::time::{DAY_US, MINUTE_US, SECOND_US};
 use weir_events::{Alert, Amount, Currency, Decision, Plain, Span, Timestamp, Verdict};
 use weir_proof::Random;
 
@@ -135,9 +135,12 @@ fn a_steady_stream_allocates_nothing() {
     // Agents learn no threshold of their own, so that bursts go on giving signals.
     config.detectors.burst.max_threshold = config.detectors.burst.min_count;
     config.currency_rates = [(CurrencyCode(Currency(*b"EUR")), Plain(Amount::parse("1.08").unwrap()))].into();
+    let mut shard = Shard::new(&config, 1);
+    // Builds for tests pack whatever is not in use at once; what is in use is not packed.
+    shard.pack_after(DAY_US);
     let mut line = Line {
         intake: Intake::new(&config, 1),
-        shard: Shard::new(&config, 1),
+        shard,
         config,
         verdict: Verdict::default(),
         alerts: Vec::new(),

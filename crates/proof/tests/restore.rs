@@ -164,7 +164,7 @@ fn a_profile_that_changes_is_told() {
                 }
             }
         }
-        let found = weir.shard().agents().map(|(agent, user)| weir.shard().find_agent(user, agent));
+        let found = weir.shard().agents().map(|(agent, user)| weir.shard().find_agent(&user, &agent));
         same(
             "the agents by name",
             &found.collect::<Vec<_>>(),

@@ -683,7 +683,7 @@ impl Keeper {
         for change in changed.drain(..) {
             agents.push(change.agent);
             if change.whole_user {
-                agents.extend_from_slice(self.shard.agents_of_user(change.user));
+                agents.extend(self.shard.agents_of_user(change.user));
             }
         }
         agents.sort_unstable();

@@ -310,8 +310,7 @@ impl Pipeline {
             for (bound, keys) in worker.shard.bounds_reached() {
                 *summary.bounds_reached.entry(bound.name()).or_default() += keys;
             }
-            let keys = worker.shard.incomplete();
-            incomplete.extend(keys.map(|(agent, user)| (agent.map(str::to_owned), user.to_owned())));
+            incomplete.extend(worker.shard.incomplete());
             shards.push(worker.shard);
         }
         for bound in self.intake.reached().iter() {
@@ -417,7 +416,7 @@ impl Finished {
             .iter()
             .flat_map(|shard| shard.agents().zip(0..).map(move |(key, number)| (key, shard, number)))
             .collect();
-        agents.sort_unstable_by_key(|&(key, ..)| key);
+        agents.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
         agents.into_iter().filter_map(|(_, shard, number)| shard.profile(number))
     }
 
