@@ -1,8 +1,10 @@
 //! Time-ordered payments of one key, which accept late arrivals.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 use weir_events::Amount;
 
 use crate::Payment;
@@ -56,24 +58,27 @@ impl<T: Timed + Clone> Timeline<T> {
 
     /// Frees what lies before `horizon_us`.
     pub fn evict_before(&mut self, horizon_us: i64) {
-        while self.ring.front().is_some_and(|first| first.time_us() < horizon_us) {
-            self.drop_first();
-        }
+        while self.pop_before(horizon_us).is_some() {}
+    }
+
+    fn pop_before(&mut self, horizon_us: i64) -> Option<T> {
+        let old = self.ring.front().is_some_and(|first| first.time_us() < horizon_us);
+        if old { self.pop_first() } else { None }
     }
 
     /// Frees the oldest while there are more than `max`; says whether there were.
     pub fn shrink_to(&mut self, max: usize) -> bool {
         let over = self.ring.len() > max;
         while self.ring.len() > max {
-            self.drop_first();
+            self.pop_first();
         }
         over
     }
 
-    fn drop_first(&mut self) {
-        if let Some(first) = self.ring.pop_front() {
-            self.before_us = self.before_us.max(first.time_us());
-        }
+    fn pop_first(&mut self) -> Option<T> {
+        let first = self.ring.pop_front()?;
+        self.before_us = self.before_us.max(first.time_us());
+        Some(first)
     }
 
     /// Number of items.
@@ -233,11 +238,150 @@ impl Timed for UserPayment {
 
 /// On-time payments of one agent: serves burst, cross-merchant and cadence.
 pub type AgentTimeline = Timeline<AgentPayment>;
+
 /// On-time payments of one user: serves collusion.
-pub type UserTimeline = Timeline<UserPayment>;
+#[derive(Debug, Clone, Default)]
+pub struct UserTimeline {
+    line: Timeline<UserPayment>,
+    /// Kept from the first payment of a second agent on. It follows from the line and is no state of its own.
+    totals: Option<Box<Totals>>,
+}
+
+/// What the payments of a line come to, so that a day of them need not be looked at again with each.
+#[derive(Debug, Clone, Default)]
+struct Totals {
+    spend: Amount,
+    /// By number of the agent; most users have few.
+    payments: SmallVec<[u32; 8]>,
+    /// Agents with at least one payment.
+    agents: usize,
+}
+
+impl Totals {
+    fn add(&mut self, payment: &UserPayment) {
+        let agent = payment.agent as usize;
+        if self.payments.len() <= agent {
+            self.payments.resize(agent + 1, 0);
+        }
+        self.spend = self.spend.plus(payment.amount().unwrap_or_default());
+        if let Some(payments) = self.payments.get_mut(agent) {
+            self.agents += usize::from(*payments == 0);
+            *payments += 1;
+        }
+    }
+
+    fn take(&mut self, payment: &UserPayment) {
+        self.spend = self.spend.minus(payment.amount().unwrap_or_default());
+        if let Some(payments) = self.payments.get_mut(payment.agent as usize) {
+            *payments -= 1;
+            self.agents -= usize::from(*payments == 0);
+        }
+    }
+}
+
+impl UserTimeline {
+    /// As [`Timeline::insert`].
+    pub fn insert(&mut self, payment: UserPayment) -> usize {
+        match &mut self.totals {
+            Some(totals) => totals.add(&payment),
+            None if payment.agent > 0 => {
+                let mut totals = Box::<Totals>::default();
+                self.line.ring.iter().chain([&payment]).for_each(|payment| totals.add(payment));
+                self.totals = Some(totals);
+            }
+            None => {}
+        }
+        self.line.insert(payment)
+    }
+
+    /// As [`Timeline::evict_before`].
+    pub fn evict_before(&mut self, horizon_us: i64) {
+        while let Some(gone) = self.line.pop_before(horizon_us) {
+            self.took(&gone);
+        }
+    }
+
+    /// As [`Timeline::shrink_to`].
+    pub fn shrink_to(&mut self, max: usize) -> bool {
+        let over = self.line.len() > max;
+        while self.line.len() > max
+            && let Some(gone) = self.line.pop_first()
+        {
+            self.took(&gone);
+        }
+        over
+    }
+
+    fn took(&mut self, gone: &UserPayment) {
+        if let Some(totals) = &mut self.totals {
+            totals.take(gone);
+        }
+    }
+
+    /// Agents with a payment in the window that ends at `end_us`, both ends included, and what they spent.
+    #[must_use]
+    pub fn spending(&self, end_us: i64, length_us: i64) -> (usize, Amount) {
+        let (from, to) = (self.line.lower(end_us - length_us), self.line.upper(end_us));
+        let from = from.min(to);
+        let inside = || self.line.ring.range(from..to);
+        match &self.totals {
+            // Whichever are fewer are looked at.
+            Some(totals) if self.line.len() - (to - from) < to - from => {
+                let mut rest = Totals { payments: totals.payments.clone(), ..**totals };
+                let outside = self.line.ring.range(..from).chain(self.line.ring.range(to..));
+                outside.for_each(|payment| rest.take(payment));
+                (rest.agents, rest.spend)
+            }
+            _ => {
+                let mut found = Totals::default();
+                inside().for_each(|payment| found.add(payment));
+                (found.agents, found.spend)
+            }
+        }
+    }
+}
+
+impl Deref for UserTimeline {
+    type Target = Timeline<UserPayment>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.line
+    }
+}
+
+impl From<Timeline<UserPayment>> for UserTimeline {
+    fn from(line: Timeline<UserPayment>) -> Self {
+        let mut totals = None;
+        if line.ring.iter().any(|payment| payment.agent > 0) {
+            let totals: &mut Box<Totals> = totals.get_or_insert_default();
+            line.ring.iter().for_each(|payment| totals.add(payment));
+        }
+        Self { line, totals }
+    }
+}
+
+impl PartialEq for UserTimeline {
+    fn eq(&self, other: &Self) -> bool {
+        self.line == other.line
+    }
+}
+
+impl Serialize for UserTimeline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.line.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for UserTimeline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Timeline::deserialize(deserializer).map(Self::from)
+    }
+}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A time and a number that tells items of one time apart.
@@ -295,6 +439,39 @@ mod tests {
         assert_eq!(line.window_ends(10, 20).collect::<Vec<_>>(), [10, 20, 30]);
         assert_eq!(line.window_ends(10, 19).collect::<Vec<_>>(), [10, 20]);
         assert_eq!(line.window_ends(30, 60).collect::<Vec<_>>(), [30]);
+    }
+
+    proptest! {
+        /// Whatever was put in and taken out, in whatever order, a window is what looking at each payment gives.
+        #[test]
+        fn spending_is_what_the_payments_of_the_window_come_to(
+            steps in prop::collection::vec((0_i64..60, 0_u32..12, 0_i128..4, 0_i64..200, 1_usize..40), 1..80),
+            restored in 0_usize..80,
+        ) {
+            let mut line = UserTimeline::default();
+            for (at, (time_us, agent, cents, evicted_us, max)) in steps.into_iter().enumerate() {
+                // Nothing is known of an amount without a rate.
+                let amount = (cents > 0).then_some(Amount(cents));
+                line.insert(UserPayment::new(time_us, agent, amount));
+                if evicted_us < 60 {
+                    line.evict_before(evicted_us / 4);
+                }
+                if max > 35 {
+                    line.shrink_to(max - 30);
+                }
+                if at == restored {
+                    line = UserTimeline::from(line.line.clone());
+                }
+                for (end_us, length_us) in [(time_us, 5), (time_us, 24), (30, 10), (59, 59), (0, 0)] {
+                    let inside: Vec<_> = line.window(end_us, length_us).collect();
+                    let mut agents: Vec<_> = inside.iter().map(|payment| payment.agent).collect();
+                    agents.sort_unstable();
+                    agents.dedup();
+                    let spend = inside.iter().filter_map(|payment| payment.amount()).fold(Amount::ZERO, Amount::plus);
+                    prop_assert_eq!(line.spending(end_us, length_us), (agents.len(), spend));
+                }
+            }
+        }
     }
 
     #[test]

@@ -295,16 +295,16 @@ impl Window<'_> {
     /// Judges the agent of `own` against each of `partners`, with whom `own` is in a pair.
     fn judge(&self, own: &UserPayment, partners: &[u32]) -> Option<Judged> {
         let mut judged: Option<Judged> = None;
-        for &partner in partners {
-            let (ours, theirs) = (self.of_agent(own.agent), self.of_agent(partner));
+        let (ours, all) = self.of_agents(own.agent, partners);
+        for theirs in all.chunk_by(|a, b| a.agent == b.agent) {
             // The pair that `own` is in must itself lie in the window.
-            if !self.paired(&theirs, std::slice::from_ref(own)).any(|paired| paired) {
+            if !self.paired(theirs, std::slice::from_ref(own)).any(|paired| paired) {
                 continue;
             }
             let count = |side: &[UserPayment], other: &[UserPayment]| {
                 self.paired(side, other).filter(|&yes| yes).count()
             };
-            let paired = count(&ours, &theirs).min(count(&theirs, &ours));
+            let paired = count(&ours, theirs).min(count(theirs, &ours));
             let fewer = ours.len().min(theirs.len());
             if paired < self.params.min_paired() || paired * 100 < fewer * SIGNAL_MIN_SHARE_PERCENT {
                 continue;
@@ -323,9 +323,22 @@ impl Window<'_> {
         judged
     }
 
-    fn of_agent(&self, agent: u32) -> SmallVec<[UserPayment; 16]> {
-        let window = self.timeline.window(self.end_us, SIGNAL_WINDOW_US);
-        window.filter(|payment| payment.agent == agent).copied().collect()
+    /// Payments of `agent`, and those of its partners, one partner after the other; each in time order. The
+    /// window is gone over once, however many partners there are.
+    fn of_agents(&self, agent: u32, partners: &[u32]) -> (SmallVec<[UserPayment; 16]>, SmallVec<[UserPayment; 16]>) {
+        let mut sorted: SmallVec<[u32; 4]> = partners.into();
+        sorted.sort_unstable();
+        let (mut ours, mut theirs) = (SmallVec::new(), SmallVec::<[UserPayment; 16]>::new());
+        for payment in self.timeline.window(self.end_us, SIGNAL_WINDOW_US) {
+            if payment.agent == agent {
+                ours.push(*payment);
+            } else if sorted.binary_search(&payment.agent).is_ok() {
+                theirs.push(*payment);
+            }
+        }
+        // Keeps the order of time.
+        theirs.sort_by_key(|payment| payment.agent);
+        (ours, theirs)
     }
 
     /// For each payment of `side` whether it is in a pair with one of `other`; both in time order.
@@ -335,10 +348,15 @@ impl Window<'_> {
         other: &'p [UserPayment],
     ) -> impl Iterator<Item = bool> + 'p {
         let gap_us = self.params.max_gap.0;
+        let mut rest = other;
         side.iter().map(move |payment| {
+            while let Some((first, after)) = rest.split_first()
+                && first.time_us < payment.time_us - gap_us
+            {
+                rest = after;
+            }
             let Some(amount) = payment.amount() else { return false };
-            let from = other.partition_point(|theirs| theirs.time_us < payment.time_us - gap_us);
-            let near = other.get(from..).unwrap_or_default().iter();
+            let near = rest.iter();
             near.take_while(|theirs| theirs.time_us <= payment.time_us + gap_us)
                 .filter_map(|theirs| theirs.amount())
                 .any(|theirs| self.params.amounts_match_closely(amount, theirs))
@@ -348,17 +366,8 @@ impl Window<'_> {
 
 impl Spending {
     fn of(timeline: &UserTimeline, end_us: i64) -> Self {
-        let within = |length_us| {
-            let (mut agents, mut spend) = (Vec::new(), Amount::ZERO);
-            for payment in timeline.window(end_us, length_us) {
-                if !agents.contains(&payment.agent) {
-                    agents.push(payment.agent);
-                }
-                spend = spend.plus(payment.amount().unwrap_or_default());
-            }
-            (agents.len(), spend)
-        };
-        let ((agents_10m, spend_10m), (agents_24h, spend_24h)) = (within(SIGNAL_WINDOW_US), within(DAY_US));
+        let (agents_10m, spend_10m) = timeline.spending(end_us, SIGNAL_WINDOW_US);
+        let (agents_24h, spend_24h) = timeline.spending(end_us, DAY_US);
         Self { agents_10m, spend_10m, agents_24h, spend_24h }
     }
 }
