@@ -221,6 +221,13 @@ pub(crate) fn create_topics(
     Ok(())
 }
 
+/// Names of all topics.
+pub(crate) fn topics(brokers: &str) -> Result<Vec<String>> {
+    let consumer: BaseConsumer = client(brokers).create().context("consumer")?;
+    let metadata = consumer.fetch_metadata(None, WAIT)?;
+    Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+}
+
 /// Removes topics; what is not there is fine.
 pub(crate) fn delete_topics(brokers: &str, names: &[String]) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = client(brokers).create().context("admin client")?;

@@ -1,7 +1,8 @@
 //! Proofs and measurements of Weir on a real broker.
 //!
 //! `chaos` kills instances of `weir run` at random moments under load and then accounts for every record; `bench`
-//! measures `weir run` against `copy`, which does the same consuming and producing without deciding anything.
+//! measures `weir run` against `copy`, which does the same consuming and producing without deciding anything; `peers`
+//! measures Weir beside what a user would take instead.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,6 +18,7 @@ mod chaos;
 mod copy;
 mod feed;
 mod kafka;
+mod peers;
 mod process;
 mod random;
 mod site;
@@ -44,6 +46,10 @@ enum Command {
     Copy(copy::Args),
     /// Measure `weir run` against the copy
     Bench(bench::Args),
+    /// Measure Weir beside Kafka Streams, Flink, DataFusion and DuckDB
+    Peers(Box<peers::Args>),
+    /// Draw the charts of raw results of `peers` anew
+    Draw(peers::chart::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         Command::Chaos(args) => chaos::run(&args),
         Command::Copy(args) => copy::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Peers(args) => peers::run(&args),
+        Command::Draw(args) => peers::chart::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -64,6 +64,29 @@ impl Process {
         Ok(None)
     }
 
+    /// Waits for its end; `None` when it has not ended within the limit, and is killed.
+    pub(crate) fn used(&mut self, limit: Duration) -> Result<Option<Used>> {
+        let begun = Instant::now();
+        let mut used = Used::default();
+        while begun.elapsed() < limit {
+            // What a process took stands in /proc until its parent has asked how it ended; its memory does not.
+            used.rss_peak_kib = used.rss_peak_kib.max(self.rss_peak_kib());
+            used.cpu_seconds = used.cpu_seconds.max(self.cpu_seconds());
+            if is_over(self.pid()) {
+                used.cpu_seconds = used.cpu_seconds.max(self.cpu_seconds());
+                used.wall_seconds = begun.elapsed().as_secs_f64();
+                let status = self.child.wait()?;
+                if !status.success() {
+                    bail!("it failed ({status}):\n{}", self.tail(20));
+                }
+                return Ok(Some(used));
+            }
+            sleep(Duration::from_millis(5));
+        }
+        self.kill();
+        Ok(None)
+    }
+
     /// Processor time so far, in seconds.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         cpu_seconds(self.pid()).unwrap_or(0.0)
@@ -84,6 +107,15 @@ impl Process {
     }
 }
 
+/// What a process took from its start to its end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Used {
+    pub(crate) wall_seconds: f64,
+    /// User and system.
+    pub(crate) cpu_seconds: f64,
+    pub(crate) rss_peak_kib: u64,
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
@@ -97,6 +129,12 @@ pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
     let fields: Vec<&str> = rest.split(' ').collect();
     let ticks = |at: usize| fields.get(at)?.parse::<u32>().ok();
     Some(f64::from(ticks(11)? + ticks(12)?) / 100.0)
+}
+
+/// Whether a process has ended, with its parent not yet told.
+fn is_over(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
 /// The most memory that a process ever held, in KiB.

@@ -4,7 +4,7 @@ use std::process::Command;
 
 #[test]
 fn every_subcommand_explains_itself() {
-    for subcommand in ["feed", "chaos", "copy", "bench"] {
+    for subcommand in ["feed", "chaos", "copy", "bench", "peers"] {
         let output =
             Command::new(env!("CARGO_BIN_EXE_weir-harness")).args([subcommand, "--help"]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);

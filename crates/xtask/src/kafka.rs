@@ -22,7 +22,7 @@ pub(crate) const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP";
 
 /// The release in `deploy/kafka/pom.xml`. From 4.1 on, a broker that is restarted alone can leave transactions
 /// hanging (KAFKA-20734).
-const VERSION: &str = "4.0.2";
+pub(crate) const VERSION: &str = "4.0.2";
 /// Pinned, because every Maven has another default.
 const COPY_JARS: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 /// What the names of the brokers' folders start with; nothing else is ever removed.

@@ -12,6 +12,7 @@ mod instructions;
 mod kafka;
 mod layering;
 mod long;
+mod peers;
 mod run;
 mod setup;
 mod steps;
@@ -92,6 +93,8 @@ enum Command {
 enum Suite {
     /// `weir run` on a broker, against a copy that decides nothing
     Kafka,
+    /// Weir beside Kafka Streams, Flink, DataFusion and DuckDB; with `-- --transactions 200000 --rounds 1` as a trial
+    Peers,
 }
 
 /// The benchmarks, of which one runs the command as its users build it.
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
         Command::Bench { bless: true, .. } => instructions::bless(),
         Command::Bench { suite: None, arguments, .. } => bench(&arguments),
         Command::Bench { suite: Some(Suite::Kafka), arguments, .. } => chaos::bench(&arguments),
+        Command::Bench { suite: Some(Suite::Peers), arguments, .. } => peers::bench(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -41,6 +41,11 @@ pub(crate) fn for_broker() -> Outcome {
     provide(BROKER)
 }
 
+/// What the benchmark beside the peers needs, its broker included.
+pub(crate) fn for_peers() -> Outcome {
+    provide(&[BUILD, &[JAVA], PEERS].concat())
+}
+
 /// Something that has to be on the machine.
 #[derive(Clone, Copy)]
 struct Need {
@@ -72,12 +77,14 @@ const BUILD: &[Need] = &[
     Need { name: "bash", found: || runs("bash", &["--version"]), packages: &[&["bash"]] },
 ];
 
+const JAVA: Need = Need {
+    name: "Java 17 or newer",
+    found: || java().is_some(),
+    packages: &[&["openjdk-17-jre-headless", "openjdk-21-jre-headless", "default-jre-headless"]],
+};
+
 const BROKER: &[Need] = &[
-    Need {
-        name: "Java 17 or newer",
-        found: || java().is_some(),
-        packages: &[&["openjdk-17-jre-headless", "openjdk-21-jre-headless", "default-jre-headless"]],
-    },
+    JAVA,
     Need {
         name: "Maven (mvn)",
         found: || kafka::has_jars() || runs("mvn", &["--version"]),
@@ -90,6 +97,26 @@ const COUNTING: &[Need] = &[Need {
     found: || runs("valgrind", &["--version"]),
     packages: &[&["valgrind"], &["libc6-dbg"]],
 }];
+
+const PEERS: &[Need] = &[
+    Need {
+        name: "a Java compiler, 17 or newer",
+        found: || {
+            Program::new("javac")
+                .args(["--version"])
+                .output()
+                .is_ok_and(|said| javac_release(&said) >= Some(17))
+        },
+        packages: &[&["openjdk-17-jdk-headless", "openjdk-21-jdk-headless", "default-jdk-headless"]],
+    },
+    Need { name: "Maven (mvn)", found: || runs("mvn", &["--version"]), packages: &[&["maven"]] },
+    Need {
+        name: "Python 3 with venv and pip",
+        found: || runs("python3", &["-c", "import ensurepip, venv"]),
+        packages: &[&["python3"], &["python3-venv"]],
+    },
+    Need { name: "taskset", found: || runs("taskset", &["--version"]), packages: &[&["util-linux"]] },
+];
 
 /// Makes sure that everything is there: installs it where that is ours to do (root on Debian, as in a
 /// container), else names all that is missing at once.
@@ -167,6 +194,13 @@ fn java_release(said: &str) -> Option<u32> {
     version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// The release in what `javac --version` says: `javac 17.0.15`.
+fn javac_release(said: &str) -> Option<u32> {
+    said.lines().find_map(|line| {
+        line.strip_prefix("javac ")?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    })
+}
+
 /// Runs a program with all it says on standard error: the standard output is for what was asked for.
 pub(crate) fn told(command: &mut Command) -> Outcome {
     let words = [command.get_program()].into_iter().chain(command.get_args());
@@ -209,6 +243,8 @@ mod tests {
         assert_eq!(java_release("openjdk version \"26-ea\" 2026-03-17"), Some(26));
         assert_eq!(java_release("java version \"1.8.0_392\""), Some(1));
         assert_eq!(java_release("No Java runtime present"), None);
+        assert_eq!(javac_release("javac 17.0.15\n"), Some(17));
+        assert_eq!(javac_release("javac: not found"), None);
     }
 
     #[test]

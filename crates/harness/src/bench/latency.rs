@@ -1,5 +1,6 @@
 //! From a record's being sent to its outcome's being read, at a steady rate.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, sleep};
@@ -12,10 +13,12 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
+use super::Bench;
+use super::contender::{Contender, Running};
 use super::report::rounded;
-use super::{Args, Bench, Contender};
 use crate::feed;
 use crate::kafka::client;
+use crate::site::Site;
 use crate::stream::{Lines, value, with_value};
 
 /// Seconds before anything is counted: processes start, partitions are assigned, caches fill.
@@ -25,19 +28,19 @@ const LAST: Duration = Duration::from_secs(20);
 
 /// One run.
 #[derive(Debug, Clone)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// Outcomes that were read of those that count.
     read: usize,
     /// Records that count.
     sent: usize,
     /// p50, p99, p99.9 and the greatest, in milliseconds.
-    pub(super) quantiles: [f64; 4],
+    pub(crate) quantiles: [f64; 4],
     commit_ms: Option<[f64; 2]>,
     cpu_seconds: f64,
 }
 
 impl Run {
-    pub(super) fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let [p50, p99, p999, greatest] = self.quantiles;
         let commits = self
             .commit_ms
@@ -49,7 +52,7 @@ impl Run {
         )
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let [p50, p99, p999, greatest] = self.quantiles.map(rounded);
         json!({
             "records": self.sent,
@@ -67,23 +70,33 @@ impl Run {
 /// Microseconds since the start at which each record was sent; 0 for not yet.
 type Times = Arc<Vec<AtomicU64>>;
 
-/// Sends records at the rate through a contender.
-pub(super) fn measure(bench: &Bench, contender: Contender, round: usize, args: &Args) -> Result<Run> {
-    let site = bench.site(&format!("latency-{}-{round}", contender.name().replace(' ', "-")), None);
-    let records = usize::try_from(args.rate * (WARM_UP + args.seconds))?;
-    let skipped = usize::try_from(args.rate * WARM_UP)?;
-    let mut running = bench.start(contender, site.clone())?;
-    feed::send(&bench.brokers, &site.topic("mandates"), &args.mandates, "mandate_id", None)?;
+/// What is sent, and how fast.
+pub(crate) struct Load<'a> {
+    /// Transactions per second.
+    pub(crate) rate: u64,
+    /// For so many seconds outcomes count.
+    pub(crate) seconds: u64,
+    pub(crate) transactions: &'a Path,
+    pub(crate) mandates: &'a Path,
+}
+
+/// Sends records at the rate through a contender at a site.
+pub(crate) fn measure(bench: &Bench, contender: Contender, site: &Site, load: &Load<'_>) -> Result<Run> {
+    let records = usize::try_from(load.rate * (WARM_UP + load.seconds))?;
+    let skipped = usize::try_from(load.rate * WARM_UP)?;
+    bench.prepare(contender, site)?;
+    feed::send(&bench.brokers, &site.topic("mandates"), load.mandates, "mandate_id", None)?;
+    let mut running = bench.start(contender, site)?;
     let reader = reader(&bench.brokers, &running.output, bench.partitions)?;
-    wait_until_live(bench, &site, &mut running)?;
+    wait_until_live(bench, site, &mut running)?;
     let times: Times = Arc::new((0..records).map(|_| AtomicU64::new(0)).collect());
     let start = Instant::now();
     let all_sent = Arc::new(AtomicBool::new(false));
-    let lines = Lines::read(&args.transactions)?;
+    let lines = Lines::read(load.transactions)?;
     let sending = {
         let (times, all_sent, topic) =
             (Arc::clone(&times), Arc::clone(&all_sent), site.topic("transactions"));
-        let (brokers, rate) = (bench.brokers.clone(), args.rate);
+        let (brokers, rate) = (bench.brokers.clone(), load.rate);
         thread::spawn(move || {
             let sent = send(&brokers, &topic, &lines, rate, start, &times);
             all_sent.store(true, Ordering::Relaxed);
@@ -105,8 +118,7 @@ pub(super) fn measure(bench: &Bench, contender: Contender, round: usize, args: &
         commit_ms: running.commits(),
         cpu_seconds: running.process.cpu_seconds(),
     };
-    running.process.stop(Duration::from_secs(10))?;
-    bench.forget(&site)?;
+    running.stop()?;
     Ok(run)
 }
 
@@ -128,7 +140,7 @@ fn reader(brokers: &str, topic: &str, partitions: i32) -> Result<BaseConsumer> {
 }
 
 /// A contender is live when its group has members for every partition and, where it says so itself, it is ready.
-fn wait_until_live(bench: &Bench, site: &crate::site::Site, running: &mut super::Running) -> Result<()> {
+fn wait_until_live(bench: &Bench, site: &Site, running: &mut Running) -> Result<()> {
     let begun = Instant::now();
     let topic = site.topic("transactions");
     let producer: BaseProducer = client(&bench.brokers).create().context("producer")?;

@@ -1,18 +1,20 @@
 //! `weir-harness bench`: `weir run` against the copy, on one broker, one after the other, several times.
 
-mod latency;
-mod report;
-mod throughput;
+pub(crate) mod contender;
+pub(crate) mod latency;
+pub(crate) mod report;
+pub(crate) mod throughput;
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use rdkafka::message::Message as _;
 
 use crate::feed;
 use crate::kafka;
-use crate::process::Process;
-use crate::site::{Options, Site, TOPICS};
+use crate::site::Site;
+use contender::{Contender, Java};
 
 /// Arguments of `bench`.
 #[derive(Debug, Clone, clap::Args)]
@@ -46,106 +48,101 @@ pub(crate) struct Args {
     out: PathBuf,
 }
 
-/// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Contender {
-    /// The copy, which writes keys and values alone.
-    Copy,
-    /// The copy, with the two headers that decisions have.
-    CopyWithHeaders,
-    /// `weir run` as it is configured by default.
-    Weir,
-    /// `weir run` with `kafka.headers = false`.
-    WeirWithoutHeaders,
-}
-
-impl Contender {
-    const ALL: [Self; 4] = [Self::Copy, Self::CopyWithHeaders, Self::Weir, Self::WeirWithoutHeaders];
-
-    /// The name in the table and in the raw results.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Copy => "copy",
-            Self::CopyWithHeaders => "copy with headers",
-            Self::Weir => "weir run",
-            Self::WeirWithoutHeaders => "weir run without headers",
-        }
-    }
-
-    const fn is_weir(self) -> bool {
-        matches!(self, Self::Weir | Self::WeirWithoutHeaders)
-    }
-}
+/// Whose throughput is measured.
+const CONTENDERS: [Contender; 4] = [
+    Contender::Copy { headers: false },
+    Contender::Copy { headers: true },
+    Contender::Weir { headers: true },
+    Contender::Weir { headers: false },
+];
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let bench = Bench::new(args)?;
-    let outcome = bench.run(args);
-    let _ = std::fs::remove_dir_all(&bench.dir);
+    let bench = Bench::new(&args.weir, &args.brokers, args.partitions, None)?;
+    let outcome = measure(&bench, args);
+    let _ = fs::remove_dir_all(&bench.dir);
     outcome
 }
 
+fn measure(bench: &Bench, args: &Args) -> Result<()> {
+    let mut report = report::Report::new(args);
+    let input = bench.load(&args.transactions, &args.mandates)?;
+    for round in 0..args.rounds {
+        for contender in CONTENDERS {
+            let site = bench.site_of(contender, round, Some(&input));
+            let (run, _) = throughput::measure(bench, contender, &site, &input)?;
+            bench.forget(&site)?;
+            println!("{:<26} {}", contender.name(), run.sentence());
+            report.throughput(contender, run);
+        }
+    }
+    bench.forget(&input.site)?;
+    let load = latency::Load {
+        rate: args.rate,
+        seconds: args.seconds,
+        transactions: &args.transactions,
+        mandates: &args.mandates,
+    };
+    for round in 0..args.rounds {
+        for contender in [Contender::Copy { headers: false }, Contender::Weir { headers: true }] {
+            let site = bench.site_of(contender, round, None);
+            let run = latency::measure(bench, contender, &site, &load)?;
+            bench.forget(&site)?;
+            println!("{:<26} {}", contender.name(), run.sentence());
+            report.latency(contender, run);
+        }
+    }
+    report.finish(input.records)
+}
+
 /// Names and places of a run.
-struct Bench {
-    dir: PathBuf,
-    weir: PathBuf,
+pub(crate) struct Bench {
+    /// Everything of it that is a file.
+    pub(crate) dir: PathBuf,
+    /// The program.
+    pub(crate) weir: PathBuf,
     brokers: String,
     prefix: String,
     partitions: i32,
+    /// Of peers; where they are measured.
+    pub(crate) java: Option<Java>,
 }
 
-/// A contender at work: its process and where it reads and writes.
-struct Running {
-    process: Process,
-    /// Of an instance of Weir.
-    port: Option<u16>,
-    site: Site,
-    /// The topic whose records answer to the input's.
-    output: String,
+/// The stream, in topics that every contender reads.
+pub(crate) struct Input {
+    pub(crate) site: Site,
+    /// Transactions.
+    pub(crate) records: u64,
 }
 
 impl Bench {
-    fn new(args: &Args) -> Result<Self> {
+    /// Names and places that no other run has.
+    pub(crate) fn new(weir: &Path, brokers: &str, partitions: i32, java: Option<Java>) -> Result<Self> {
         let prefix = format!("bench-{}", std::process::id());
         let dir = std::env::temp_dir().join(format!("weir-{prefix}"));
-        std::fs::create_dir_all(&dir)?;
-        let weir = args.weir.canonicalize().with_context(|| format!("no program {}", args.weir.display()))?;
-        let (brokers, partitions) = (args.brokers.clone(), args.partitions);
-        Ok(Self { dir, weir, brokers, prefix, partitions })
+        fs::create_dir_all(&dir)?;
+        let weir = weir.canonicalize().with_context(|| format!("no program {}", weir.display()))?;
+        Ok(Self { dir, weir, brokers: brokers.to_owned(), prefix, partitions, java })
     }
 
-    fn run(&self, args: &Args) -> Result<()> {
-        let mut report = report::Report::new(args);
-        let input = self.site("input", None);
-        input.configure(&Self::options(true))?;
-        input.create_topics()?;
+    /// Sends the stream.
+    pub(crate) fn load(&self, transactions: &Path, mandates: &Path) -> Result<Input> {
+        let site = self.site("input", None);
+        self.prepare(Contender::Weir { headers: true }, &site)?;
         let send = |topic: &str, path: &Path, key: &str| {
-            feed::send(&self.brokers, &input.topic(topic), path, key, None)
+            feed::send(&self.brokers, &site.topic(topic), path, key, None)
         };
-        let mandates = send("mandates", &args.mandates, "mandate_id")?;
-        let records = send("transactions", &args.transactions, "user_id")?;
+        let mandates = send("mandates", mandates, "mandate_id")?;
+        let records = send("transactions", transactions, "user_id")?;
         println!("{records} transactions and {mandates} mandates are in the topics");
-        for round in 0..args.rounds {
-            for contender in Contender::ALL {
-                let run = throughput::measure(self, contender, round, &input.prefix, records)?;
-                println!("{:<26} {}", contender.name(), run.sentence());
-                report.throughput(contender, run);
-            }
-        }
-        self.forget(&input)?;
-        for round in 0..args.rounds {
-            for contender in [Contender::Copy, Contender::Weir] {
-                let run = latency::measure(self, contender, round, args)?;
-                println!("{:<26} {}", contender.name(), run.sentence());
-                report.latency(contender, run);
-            }
-        }
-        report.finish(records)
+        Ok(Input { site, records })
     }
 
-    fn options(headers: bool) -> Options {
-        // Several snapshots in each run, as a service would have.
-        Options { snapshots_every: "60s", properties: &[], headers }
+    /// A contender's site in a round: reading the input that is there, or what is sent to it alone.
+    pub(crate) fn site_of(&self, contender: Contender, round: usize, input: Option<&Input>) -> Site {
+        let kind = if input.is_some() { "" } else { "latency-" };
+        let name = format!("{kind}{}-{round}", contender.slug());
+        self.site(&name, input.map(|input| input.site.prefix.as_str()))
     }
 
     /// A site; with `input`, its input topics are those of another.
@@ -161,58 +158,21 @@ impl Bench {
         }
     }
 
-    /// Starts a contender with topics and a group of its own.
-    fn start(&self, contender: Contender, site: Site) -> Result<Running> {
-        site.configure(&Self::options(contender != Contender::WeirWithoutHeaders))?;
-        site.create_topics()?;
-        let log = site.dir.join("log");
-        if contender.is_weir() {
-            let (process, port) = site.start(&log)?;
-            let output = site.topic("decisions");
-            return Ok(Running { process, port: Some(port), site, output });
-        }
-        let output = site.topic("decisions");
-        let mut copy = Command::new(std::env::current_exe()?);
-        copy.args(["copy", "--brokers", &self.brokers, "--group", &site.prefix]);
-        copy.args(["--from", &site.topic("transactions"), "--to", &output]);
-        if contender == Contender::CopyWithHeaders {
-            copy.arg("--headers");
-        }
-        let process = Process::start(&mut copy, &log)?;
-        Ok(Running { process, port: None, site, output })
+    /// Reads every decision of a contender, as a reader of what is committed.
+    pub(crate) fn read_output(&self, output: &str, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        kafka::read_all(&self.brokers, output, self.partitions, &mut |message| {
+            each(message.payload().unwrap_or_default())
+        })
     }
 
-    /// Removes a site's own topics.
-    fn forget(&self, site: &Site) -> Result<()> {
-        let names = TOPICS.map(|name| site.topic(name));
-        let names: Vec<String> =
-            names.into_iter().filter(|name| name.starts_with(&format!("{}.", site.prefix))).collect();
+    /// Removes a site's own files and topics, those that frameworks made for it included.
+    pub(crate) fn forget(&self, site: &Site) -> Result<()> {
+        let own =
+            |name: &String| name.strip_prefix(&site.prefix).is_some_and(|rest| rest.starts_with(['.', '-']));
+        let names: Vec<String> = kafka::topics(&self.brokers)?.into_iter().filter(own).collect();
+        if site.dir.is_dir() {
+            fs::remove_dir_all(&site.dir).with_context(|| format!("cannot remove {}", site.dir.display()))?;
+        }
         kafka::delete_topics(&self.brokers, &names)
-    }
-}
-
-impl Running {
-    /// Fails when it has ended.
-    fn check(&mut self) -> Result<()> {
-        match self.process.ended() {
-            None => Ok(()),
-            Some(status) => anyhow::bail!("it ended ({status}):\n{}", self.process.tail(20)),
-        }
-    }
-
-    /// Its times of commits in milliseconds, p50 and p99, as it tells them itself.
-    fn commits(&self) -> Option<[f64; 2]> {
-        match self.port {
-            Some(port) => {
-                let text = crate::chaos::get(port, "/metrics")?;
-                let quantile = |part| report::bucket_quantile(&text, "weir_commit_seconds_bucket", part);
-                Some([quantile(0.5)? * 1e3, quantile(0.99)? * 1e3])
-            }
-            None => {
-                let tail = self.process.tail(1);
-                let line: serde_json::Value = serde_json::from_str(&tail).ok()?;
-                Some([line["commit_ms_p50"].as_f64()?, line["commit_ms_p99"].as_f64()?])
-            }
-        }
     }
 }

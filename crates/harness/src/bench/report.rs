@@ -1,13 +1,14 @@
 //! What was measured: a table, and the raw results in a file.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::{Args, Contender, latency, throughput};
+use super::contender::Contender;
+use super::{Args, CONTENDERS, latency, throughput};
 
 /// The least share of the copy's rate.
 const RATE_TARGET: f64 = 0.75;
@@ -61,7 +62,7 @@ impl Report {
         let rounds = self.args.rounds;
         println!("\nmedians of {rounds} rounds, {records} records in {} partitions", self.args.partitions);
         println!("{:<26} {:>10} {:>14} {:>8}", "", "records/s", "per CPU-second", "MiB");
-        for contender in Contender::ALL {
+        for contender in CONTENDERS {
             println!(
                 "{:<26} {:>10.0} {:>14.0} {:>8.0}",
                 contender.name(),
@@ -86,9 +87,9 @@ impl Report {
     fn ratios(&self) -> Vec<Ratio> {
         let mut ratios = Vec::new();
         let pairs = [
-            (Contender::Weir, Contender::Copy),
-            (Contender::Weir, Contender::CopyWithHeaders),
-            (Contender::WeirWithoutHeaders, Contender::Copy),
+            (Contender::Weir { headers: true }, Contender::Copy { headers: false }),
+            (Contender::Weir { headers: true }, Contender::Copy { headers: true }),
+            (Contender::Weir { headers: false }, Contender::Copy { headers: false }),
         ];
         for (weir, copy) in pairs {
             let names = format!("{} to {}", weir.name(), copy.name());
@@ -102,7 +103,8 @@ impl Report {
             ratios.push(Ratio { what: format!("records per CPU-second, {names}"), ratio, target: None });
         }
         for (at, name) in ["p50", "p99", "p99.9"].into_iter().enumerate() {
-            let [weir, copy] = [Contender::Weir, Contender::Copy].map(|who| self.of_latency(who, at));
+            let [weir, copy] = [Contender::Weir { headers: true }, Contender::Copy { headers: false }]
+                .map(|who| self.of_latency(who, at));
             let what = format!("latency {name} at {}/s: {weir:.1} ms to {copy:.1} ms", self.args.rate);
             let target = Some((format!("at most {LATENCY_TARGET}"), weir / copy <= LATENCY_TARGET));
             ratios.push(Ratio { what, ratio: weir / copy, target });
@@ -112,7 +114,7 @@ impl Report {
 
     fn write(&self, records: u64, ratios: &[Ratio]) -> Result<PathBuf> {
         let by_contender = |of: &dyn Fn(Contender) -> Vec<Value>| -> Value {
-            let named = Contender::ALL.iter().map(|&who| (who.name().to_owned(), Value::from(of(who))));
+            let named = CONTENDERS.iter().map(|&who| (who.name(), Value::from(of(who))));
             Value::Object(
                 named.filter(|(_, runs)| runs.as_array().is_some_and(|runs| !runs.is_empty())).collect(),
             )
@@ -144,26 +146,26 @@ impl Report {
             "latency": latency,
             "ratios": ratios,
         });
-        let path = free_name(&self.args.out)?;
+        let path = free_name(&self.args.out, "kafka")?;
         fs::write(&path, serde_json::to_string_pretty(&results)? + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 }
 
-/// DATE-kafka.json, or with a number.
-fn free_name(dir: &PathBuf) -> Result<PathBuf> {
+/// DATE-SUITE.json, or with a number.
+pub(crate) fn free_name(dir: &Path, suite: &str) -> Result<PathBuf> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let date = DateTime::from_timestamp(i64::try_from(now.as_secs())?, 0).context("no date")?;
     let date = date.format("%Y-%m-%d");
-    let names = std::iter::once(format!("{date}-kafka.json"))
-        .chain((2..1_000).map(|number| format!("{date}-kafka-{number}.json")));
+    let names = std::iter::once(format!("{date}-{suite}.json"))
+        .chain((2..1_000).map(|number| format!("{date}-{suite}-{number}.json")));
     names.map(|name| dir.join(name)).find(|path| !path.exists()).context("no free name")
 }
 
 /// Cores, their kind, and memory.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
@@ -176,17 +178,17 @@ fn machine() -> String {
 }
 
 /// Of the last minute, 5 and 15 minutes.
-fn load_average() -> String {
+pub(crate) fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 /// To three decimals.
-pub(super) fn rounded(number: f64) -> f64 {
+pub(crate) fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
+pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     let middle = numbers.len() / 2;
     match numbers.len() {

@@ -13,7 +13,8 @@ use super::tables::{PRECISION, SCALE};
 const DECIMAL: DataType = DataType::Decimal128(PRECISION, SCALE);
 
 /// `to_base(amount, currency)`: the amount in the base currency, null without a rate.
-pub(super) fn to_base(rates: Rates) -> ScalarUDF {
+#[must_use]
+pub fn to_base(rates: Rates) -> ScalarUDF {
     let convert = move |arguments: &[ColumnarValue]| {
         let [amounts, currencies] = arrays(arguments)?;
         let (amounts, currencies) = (amounts.as_primitive::<Decimal128Type>(), currencies.as_string::<i32>());

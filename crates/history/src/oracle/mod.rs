@@ -8,6 +8,8 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use self::functions::to_base;
+pub use self::parameters::filled_in;
 pub(crate) use self::rows::by_key;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;

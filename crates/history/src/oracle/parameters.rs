@@ -9,10 +9,10 @@ use super::OracleError;
 /// The SQL of each view with a literal for every `$name`.
 ///
 /// Filled in as text because a window frame takes no placeholder.
-pub(super) fn filled_in(
-    views: &[View],
-    parameters: &[(&'static str, Value)],
-) -> Result<Vec<String>, OracleError> {
+///
+/// # Errors
+/// When the parameters and the SQL do not fit together.
+pub fn filled_in(views: &[View], parameters: &[(&'static str, Value)]) -> Result<Vec<String>, OracleError> {
     let mut used = BTreeSet::new();
     let sql: Result<Vec<_>, _> = views.iter().map(|view| fill_in(view, parameters, &mut used)).collect();
     match parameters.iter().find(|(name, _)| !used.contains(name)) {
