@@ -148,6 +148,13 @@ impl Mandates {
         Ok(())
     }
 
+    /// Makes room for so many more mandates.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        let seed = self.seed;
+        self.table.reserve(count);
+        self.holders.reserve(count, |&(known, _)| spread(known, seed));
+    }
+
     /// Adds a mandate as a snapshot holds it, whatever the bound: it was within the one of its time.
     pub(crate) fn restore(&mut self, mandate_id: &str, terms: Option<Arc<Terms>>, version: i64) {
         let entry = MandateEntry { terms, version, ..MandateEntry::met(mandate_id) };

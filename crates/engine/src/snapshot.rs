@@ -6,22 +6,27 @@
 //! same number the last counts: a checkpoint's rows follow those of the one that it builds on.
 
 use std::sync::Arc;
+use std::thread;
 
 use arrow::array::{Array, Int64Array, LargeBinaryArray, LargeStringArray, RecordBatch, UInt64Array};
 use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 use serde::de::DeserializeOwned;
 use weir_detectors::Terms;
+use weir_detectors::hash::pair_hash;
+use weir_detectors::terms::MerchantCategories;
 use weir_events::Mandate;
 
 use crate::config::Config;
 use crate::entities::{Agent, Ledger, User};
 use crate::intake::Intake;
 use crate::keyed::Keyed;
+use crate::mandates::Mandates;
+use crate::packed::Slot;
 use crate::repeats::Remembered;
 use crate::rows::{repeats_batch, schemas};
 use crate::shard::Shard;
-use crate::table::ROWS_PER_BATCH;
+use crate::table::{ROWS_PER_BATCH, Table, seeded};
 
 /// Version of the state and of how it decides. It is raised whenever the same input would be decided
 /// differently, or the state is laid out differently, so that nothing is reproduced or restored by a
@@ -101,95 +106,167 @@ impl Shard {
     pub fn restore(config: &Config, seed: u64, tables: &Tables) -> Result<(Self, Intake), RestoreError> {
         check_columns(tables)?;
         let mut shard = Self::new(config, seed);
-        shard.restore_keys(tables)?;
-        shard.restore_mandates(tables)?;
-        shard.restore_ledgers(tables)?;
-        shard.check_references()?;
-        let intake = restored_intake(config, seed, tables)?;
-        Ok((shard, intake))
+        let Self { keyed, mandates, policy, .. } = &mut shard;
+        let Keyed { users, agents, ledgers, .. } = keyed;
+        // Tables are read side by side: a restart waits for this.
+        let (holders, uses, intake) = thread::scope(|scope| {
+            let holders = scope.spawn(|| restore_holders(tables, seed, users, agents));
+            let intake = scope.spawn(|| restored_intake(config, seed, tables));
+            let uses = restore_mandates(tables, mandates, &policy.categories)
+                .and_then(|()| restore_ledgers(tables, mandates, ledgers));
+            (joined(holders), uses, joined(intake))
+        });
+        check_references(&shard, &holders?, &uses?)?;
+        Ok((shard, intake?))
+    }
+}
+
+/// What a thread found.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The greatest number that a table's rows refer to another table with, and the first row that does.
+#[derive(Debug, Clone, Copy, Default)]
+struct Greatest {
+    number: u32,
+    row: usize,
+    /// Whether there is any.
+    known: bool,
+}
+
+impl Greatest {
+    fn note(&mut self, number: u32, row: usize) {
+        if !self.known || number > self.number {
+            *self = Self { number, row, known: true };
+        }
     }
 
-    fn restore_keys(&mut self, tables: &Tables) -> Result<(), RestoreError> {
-        let keyed = &mut self.keyed;
-        for (row, place) in places(tables, "users")?.enumerate() {
-            let place = place?;
-            let user: User = place.state(row)?.ok_or(RestoreError::Dangling { table: "users", row })?;
-            keyed.users.insert(keyed.user_hash(&user.user_id), user);
-        }
-        for (row, place) in places(tables, "agents")?.enumerate() {
-            let place = place?;
-            let agent: Option<Agent> = place.state(row)?;
-            let agent = agent.filter(|agent| (agent.user as usize) < keyed.users.len());
-            let agent = agent.ok_or(RestoreError::Dangling { table: "agents", row })?;
-            let user_hash = keyed.user_hash(&keyed.users.read(agent.user).user_id);
-            keyed.agents.insert(keyed.agent_hash(&agent.agent_id, user_hash), agent);
-        }
-        Ok(())
+    /// Checks that the other table, of which this is the length, has that row.
+    fn within(self, len: usize, table: &'static str) -> Result<(), RestoreError> {
+        let is_there = !self.known || (self.number as usize) < len;
+        if is_there { Ok(()) } else { Err(RestoreError::Dangling { table, row: self.row }) }
     }
+}
 
-    fn restore_mandates(&mut self, tables: &Tables) -> Result<(), RestoreError> {
-        for (row, place) in places(tables, "mandates")?.enumerate() {
-            let place = place?;
-            let mandate_id: &LargeStringArray = place.column("mandate_id")?;
-            let version: &Int64Array = place.column("version")?;
-            let state: Option<Mandate> = place.state(row)?;
-            let terms = state.map(|mandate| Arc::new(Terms::new(&mandate, &self.policy.categories)));
-            self.mandates.restore(mandate_id.value(place.row), terms, version.value(place.row));
-        }
-        Ok(())
+/// What users and agents refer to.
+#[derive(Debug, Default)]
+struct Holders {
+    /// Agents, by users.
+    agents: Greatest,
+    /// Places in ledgers, by agents: the agent's row, the ledger and the place.
+    uses: Vec<(u32, u32, u32)>,
+}
+
+fn restore_holders(
+    tables: &Tables,
+    seed: u64,
+    users: &mut Table<Slot<User>>,
+    agents: &mut Table<Slot<Agent>>,
+) -> Result<Holders, RestoreError> {
+    let mut found = Holders::default();
+    let places = places(tables, "users")?;
+    users.reserve(places.len());
+    let mut user_hashes = Vec::with_capacity(places.len());
+    for (row, place) in places.enumerate() {
+        let (user, bytes) = place?.state::<User>(row)?.ok_or(RestoreError::Dangling { table: "users", row })?;
+        user.agents.iter().for_each(|&agent| found.agents.note(agent, row));
+        let hash = seeded(seed, &user.user_id);
+        user_hashes.push(hash);
+        users.insert_row(hash, bytes);
     }
-
-    fn restore_ledgers(&mut self, tables: &Tables) -> Result<(), RestoreError> {
-        let (keyed, mandates) = (&mut self.keyed, &mut self.mandates);
-        for (row, place) in places(tables, "ledgers")?.enumerate() {
-            let place = place?;
-            let whole = |ledger: &Ledger| {
-                (ledger.user as usize) < keyed.users.len()
-                    && (ledger.mandate as usize) < mandates.len()
-                    && ledger.uses.iter().all(|usage| (usage.agent as usize) < keyed.agents.len())
-            };
-            let ledger: Option<Ledger> = place.state(row)?;
-            let ledger = ledger.filter(whole).ok_or(RestoreError::Dangling { table: "ledgers", row })?;
-            let mandate = ledger.mandate;
-            let at = keyed.ledgers.insert(Keyed::ledger_hash(mandate, ledger.user), ledger);
-            mandates.note_ledger(mandate, at);
-        }
-        Ok(())
+    let places = self::places(tables, "agents")?;
+    agents.reserve(places.len());
+    for (row, place) in places.enumerate() {
+        let dangling = || RestoreError::Dangling { table: "agents", row };
+        let (agent, bytes) = place?.state::<Agent>(row)?.ok_or_else(dangling)?;
+        let user_hash = *user_hashes.get(agent.user as usize).ok_or_else(dangling)?;
+        let at = u32::try_from(row).unwrap_or(u32::MAX);
+        found.uses.extend(agent.uses.iter().map(|&(ledger, place)| (at, ledger, place)));
+        let hash = pair_hash(user_hash, seeded(seed, &agent.agent_id));
+        agents.insert_row(hash, bytes);
     }
+    Ok(found)
+}
 
-    fn check_references(&self) -> Result<(), RestoreError> {
-        let keyed = &self.keyed;
-        let in_ledgers = |agent: &Agent| {
-            agent.uses.iter().all(|&(ledger, place)| {
-                let known = (ledger as usize) < keyed.ledgers.len();
-                known && (place as usize) < keyed.ledgers.read(ledger).uses.len()
-            })
-        };
-        let in_agents = |user: &User| user.agents.iter().all(|&agent| (agent as usize) < keyed.agents.len());
-        if let Some(row) = keyed.agents.iter().position(|agent| !in_ledgers(&agent)) {
-            return Err(RestoreError::Dangling { table: "agents", row });
+fn restore_mandates(
+    tables: &Tables,
+    mandates: &mut Mandates,
+    categories: &MerchantCategories,
+) -> Result<(), RestoreError> {
+    let places = places(tables, "mandates")?;
+    mandates.reserve(places.len());
+    for (row, place) in places.enumerate() {
+        let place = place?;
+        let mandate_id: &LargeStringArray = place.column("mandate_id")?;
+        let version: &Int64Array = place.column("version")?;
+        let state = place.state::<Mandate>(row)?;
+        let terms = state.map(|(mandate, _)| Arc::new(Terms::new(&mandate, categories)));
+        mandates.restore(mandate_id.value(place.row), terms, version.value(place.row));
+    }
+    Ok(())
+}
+
+/// What ledgers refer to, and how many uses each has.
+#[derive(Debug, Default)]
+struct Uses {
+    users: Greatest,
+    agents: Greatest,
+    counts: Vec<u32>,
+}
+
+fn restore_ledgers(
+    tables: &Tables,
+    mandates: &mut Mandates,
+    ledgers: &mut Table<Slot<Ledger>>,
+) -> Result<Uses, RestoreError> {
+    let mut found = Uses::default();
+    let places = places(tables, "ledgers")?;
+    ledgers.reserve(places.len());
+    for (row, place) in places.enumerate() {
+        let dangling = || RestoreError::Dangling { table: "ledgers", row };
+        let (ledger, bytes) = place?.state::<Ledger>(row)?.ok_or_else(dangling)?;
+        let mandate = ledger.mandate;
+        if mandate as usize >= mandates.len() {
+            return Err(dangling());
         }
-        match keyed.users.iter().position(|user| !in_agents(&user)) {
-            Some(row) => Err(RestoreError::Dangling { table: "users", row }),
-            None => Ok(()),
-        }
+        found.users.note(ledger.user, row);
+        ledger.uses.iter().for_each(|usage| found.agents.note(usage.agent, row));
+        found.counts.push(u32::try_from(ledger.uses.len()).unwrap_or(u32::MAX));
+        let at = ledgers.insert_row(Keyed::ledger_hash(mandate, ledger.user), bytes);
+        mandates.note_ledger(mandate, at);
+    }
+    Ok(found)
+}
+
+fn check_references(shard: &Shard, holders: &Holders, uses: &Uses) -> Result<(), RestoreError> {
+    let Keyed { users, agents, .. } = &shard.keyed;
+    uses.users.within(users.len(), "ledgers")?;
+    uses.agents.within(agents.len(), "ledgers")?;
+    holders.agents.within(agents.len(), "users")?;
+    let is_there = |&(_, ledger, place): &(u32, u32, u32)| {
+        uses.counts.get(ledger as usize).is_some_and(|&count| place < count)
+    };
+    match holders.uses.iter().find(|usage| !is_there(usage)) {
+        Some(&(row, ..)) => Err(RestoreError::Dangling { table: "agents", row: row as usize }),
+        None => Ok(()),
     }
 }
 
 fn restored_intake(config: &Config, seed: u64, tables: &Tables) -> Result<Intake, RestoreError> {
     let none = RestoreError::Dangling { table: "watermark", row: 0 };
     let latest = table(tables, "watermark")?.iter().rev().find(|batch| batch.num_rows() > 0).ok_or(none)?;
-    let place = Place { table: "watermark", batch: latest, row: latest.num_rows() - 1 };
+    let states = column("watermark", latest, "state")?;
+    let place = Place { table: "watermark", batch: latest, states, row: latest.num_rows() - 1 };
     let time = |column| Ok::<_, RestoreError>(place.column::<Int64Array>(column)?.value(place.row));
     let mut intake = Intake::new(config, seed);
-    let watermark = place.state(place.row)?;
+    let watermark = place.state(place.row)?.map(|(watermark, _)| watermark);
     intake.watermark = watermark.ok_or(RestoreError::Dangling { table: "watermark", row: place.row })?;
     intake.repeats.restored(time("forgotten_before_us")?, time("oldest_accepted_us")?);
     for batch in table(tables, "repeats")? {
-        let place = Place { table: "repeats", batch, row: 0 };
-        let (keys, fingerprints): (&UInt64Array, &UInt64Array) =
-            (place.column("key")?, place.column("fingerprint")?);
-        let times: &Int64Array = place.column("time_us")?;
+        let numbers = |name| column::<UInt64Array>("repeats", batch, name);
+        let (keys, fingerprints) = (numbers("key")?, numbers("fingerprint")?);
+        let times: &Int64Array = column("repeats", batch, "time_us")?;
         let rows = keys.values().iter().zip(fingerprints.values()).zip(times.values());
         for ((&key, &fingerprint), &time_us) in rows {
             intake.repeats.restore(Remembered { key, fingerprint, time_us });
@@ -203,19 +280,29 @@ fn restored_intake(config: &Config, seed: u64, tables: &Tables) -> Result<Intake
 struct Place<'a> {
     table: &'static str,
     batch: &'a RecordBatch,
+    /// Looked up once for all rows of the batch.
+    states: &'a LargeBinaryArray,
     row: usize,
+}
+
+fn column<'a, A: Array + 'static>(
+    table: &'static str,
+    batch: &'a RecordBatch,
+    name: &'static str,
+) -> Result<&'a A, RestoreError> {
+    let array = batch.column_by_name(name).and_then(|array| array.as_any().downcast_ref());
+    array.ok_or(RestoreError::WrongColumn { table, column: name.to_owned() })
 }
 
 impl<'a> Place<'a> {
     fn column<A: Array + 'static>(&self, name: &'static str) -> Result<&'a A, RestoreError> {
-        let array = self.batch.column_by_name(name).and_then(|array| array.as_any().downcast_ref());
-        array.ok_or(RestoreError::WrongColumn { table: self.table, column: name.to_owned() })
+        column(self.table, self.batch, name)
     }
 
-    /// The state of the entity; `row` is what an error calls it.
-    fn state<T: DeserializeOwned>(&self, row: usize) -> Result<Option<T>, RestoreError> {
-        let column: &LargeBinaryArray = self.column("state")?;
-        let known = column.is_valid(self.row).then(|| postcard::from_bytes(column.value(self.row)));
+    /// The state of the entity and its bytes; `row` is what an error calls it.
+    fn state<T: DeserializeOwned>(&self, row: usize) -> Result<Option<(T, &'a [u8])>, RestoreError> {
+        let bytes = self.states.is_valid(self.row).then(|| self.states.value(self.row));
+        let known = bytes.map(|bytes| postcard::from_bytes(bytes).map(|state| (state, bytes)));
         known.transpose().map_err(|source| RestoreError::WrongState { table: self.table, row, source })
     }
 }
@@ -224,13 +311,13 @@ impl<'a> Place<'a> {
 fn places<'a>(
     tables: &'a Tables,
     name: &'static str,
-) -> Result<impl Iterator<Item = Result<Place<'a>, RestoreError>>, RestoreError> {
+) -> Result<impl ExactSizeIterator<Item = Result<Place<'a>, RestoreError>>, RestoreError> {
     let batches = table(tables, name)?;
     let most = batches.iter().map(RecordBatch::num_rows).sum();
     // Eight bytes each, because there is one per entity.
     let (mut places, nowhere) = (Vec::new(), (u32::MAX, u32::MAX));
     for (at, batch) in (0..).zip(batches) {
-        let numbers: &UInt64Array = Place { table: name, batch, row: 0 }.column("number")?;
+        let numbers: &UInt64Array = column(name, batch, "number")?;
         for (row, &number) in (0..).zip(numbers.values()) {
             // Without a gap there are no more entities than rows.
             let number = usize::try_from(number).ok().filter(|&number| number < most);
@@ -243,9 +330,12 @@ fn places<'a>(
             }
         }
     }
+    let states = batches.iter().map(|batch| column(name, batch, "state"));
+    let states: Vec<&LargeBinaryArray> = states.collect::<Result<_, _>>()?;
     Ok(places.into_iter().enumerate().map(move |(number, (at, row))| {
-        let batch = batches.get(at as usize).ok_or(RestoreError::Dangling { table: name, row: number })?;
-        Ok(Place { table: name, batch, row: row as usize })
+        let found = batches.get(at as usize).zip(states.get(at as usize));
+        let (batch, states) = found.ok_or(RestoreError::Dangling { table: name, row: number })?;
+        Ok(Place { table: name, batch, states, row: row as usize })
     }))
 }
 

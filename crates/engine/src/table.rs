@@ -31,13 +31,33 @@ pub(crate) fn seeded(seed: u64, key: &str) -> u64 {
 /// Rows per record batch of a whole table.
 pub const ROWS_PER_BATCH: usize = 65_536;
 
+/// Where to find an entity: half of its hash, which is enough to tell nearly all apart and half as much to keep,
+/// and its number.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    half: u32,
+    at: u32,
+}
+
+impl Entry {
+    fn new(hash: u64, seed: u64, at: u32) -> Self {
+        let half = u32::try_from(spread(hash, seed) >> 32).unwrap_or_default();
+        Self { half, at }
+    }
+
+    /// The hash that places it: the table looks at the lowest and at the highest bits.
+    fn hash(&self) -> u64 {
+        u64::from(self.half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
 /// Entities with dense numbers, found by hash and equality.
 ///
 /// There is no way to change one but [`Table::change`], so that no checkpoint misses any.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<K> {
     kept: Vec<K>,
-    index: HashTable<(u64, u32)>,
+    index: HashTable<Entry>,
     seed: u64,
     /// Only where checkpoints are taken.
     tracked: Option<Box<Tracked>>,
@@ -63,25 +83,38 @@ impl<K: Keep> Table<K> {
 
     /// Number of the entity with this hash for which `is` holds.
     pub(crate) fn find(&self, hash: u64, is: impl Fn(&K::Entity) -> bool) -> Option<u32> {
-        let matches = |&(known, at): &(u64, u32)| known == hash && self.kept[at as usize].ask(&is);
-        self.index.find(spread(hash, self.seed), matches).map(|&(_, at)| at)
+        let wanted = Entry::new(hash, self.seed, 0);
+        let matches = |entry: &Entry| entry.half == wanted.half && self.kept[entry.at as usize].ask(&is);
+        self.index.find(wanted.hash(), matches).map(|entry| entry.at)
     }
 
     /// Number of an entity with this hash, which is most likely the one meant.
     pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
-        self.index.find(spread(hash, self.seed), |&(known, _)| known == hash).map(|&(_, at)| at)
+        let wanted = Entry::new(hash, self.seed, 0);
+        self.index.find(wanted.hash(), |entry| entry.half == wanted.half).map(|entry| entry.at)
+    }
+
+    /// Makes room for so many more entities.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.kept.reserve(count);
+        self.index.reserve(count, Entry::hash);
     }
 
     /// Adds an entity that is not there and returns its number.
     pub(crate) fn insert(&mut self, hash: u64, entity: K::Entity) -> u32 {
-        let at = u32::try_from(self.kept.len()).unwrap_or(u32::MAX);
-        self.kept.push(K::keep(entity));
+        let at = self.add(hash, K::keep(entity));
         self.used.set(at);
+        at
+    }
+
+    fn add(&mut self, hash: u64, kept: K) -> u32 {
+        let at = u32::try_from(self.kept.len()).unwrap_or(u32::MAX);
+        self.kept.push(kept);
         if let Some(tracked) = &mut self.tracked {
             tracked.made(at);
         }
-        let seed = self.seed;
-        self.index.insert_unique(spread(hash, seed), (hash, at), |&(known, _)| spread(known, seed));
+        let entry = Entry::new(hash, self.seed, at);
+        self.index.insert_unique(entry.hash(), entry, Entry::hash);
         at
     }
 
@@ -150,6 +183,12 @@ impl<T: Packed> Table<Slot<T>> {
     /// Every entity in the order of numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Read<'_, T>> {
         self.kept.iter().map(Slot::read)
+    }
+
+    /// Adds an entity that is not there as its row, which can be unpacked.
+    pub(crate) fn insert_row(&mut self, hash: u64, row: &[u8]) -> u32 {
+        self.packed += 1;
+        self.add(hash, Slot::Packed(row.into()))
     }
 
     /// Packs those of the next `count` ones that were not used since this came by the last time.

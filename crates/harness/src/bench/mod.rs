@@ -40,12 +40,22 @@ pub(crate) struct Args {
     /// Transactions per second while latency is measured
     #[arg(long, default_value_t = 5_000)]
     rate: u64,
-    /// For how many seconds latency is measured
+    /// For how many seconds latency is measured; 0: not at all
     #[arg(long, default_value_t = 30)]
     seconds: u64,
+    /// Measure only those whose name holds one of these
+    #[arg(long)]
+    only: Vec<String>,
     /// Folder for the raw results
     #[arg(long, default_value = "benches/runs")]
     out: PathBuf,
+}
+
+impl Args {
+    fn wants(&self, contender: Contender) -> bool {
+        let name = contender.name();
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part))
+    }
 }
 
 /// Whose throughput is measured.
@@ -68,7 +78,7 @@ fn measure(bench: &Bench, args: &Args) -> Result<()> {
     let mut report = report::Report::new(args);
     let input = bench.load(&args.transactions, &args.mandates)?;
     for round in 0..args.rounds {
-        for contender in CONTENDERS {
+        for contender in CONTENDERS.into_iter().filter(|&contender| args.wants(contender)) {
             let site = bench.site_of(contender, round, Some(&input));
             let (run, _) = throughput::measure(bench, contender, &site, &input)?;
             bench.forget(&site)?;
@@ -83,8 +93,10 @@ fn measure(bench: &Bench, args: &Args) -> Result<()> {
         transactions: &args.transactions,
         mandates: &args.mandates,
     };
-    for round in 0..args.rounds {
-        for contender in [Contender::Copy { headers: false }, Contender::Weir { headers: true }] {
+    let rounds = if args.seconds > 0 { args.rounds } else { 0 };
+    for round in 0..rounds {
+        let both = [Contender::Copy { headers: false }, Contender::Weir { headers: true }];
+        for contender in both.into_iter().filter(|&contender| args.wants(contender)) {
             let site = bench.site_of(contender, round, None);
             let run = latency::measure(bench, contender, &site, &load)?;
             bench.forget(&site)?;

@@ -62,7 +62,8 @@ impl Report {
         let rounds = self.args.rounds;
         println!("\nmedians of {rounds} rounds, {records} records in {} partitions", self.args.partitions);
         println!("{:<26} {:>10} {:>14} {:>8}", "", "records/s", "per CPU-second", "MiB");
-        for contender in CONTENDERS {
+        let measured = |contender: &Contender| self.throughput.iter().any(|(who, _)| who == contender);
+        for contender in CONTENDERS.into_iter().filter(measured) {
             println!(
                 "{:<26} {:>10.0} {:>14.0} {:>8.0}",
                 contender.name(),
@@ -71,7 +72,9 @@ impl Report {
                 self.of_throughput(contender, |run| run.rss_peak_mib as f64),
             );
         }
-        let ratios = self.ratios();
+        let mut ratios = self.ratios();
+        // Of who was not measured.
+        ratios.retain(|ratio| ratio.ratio.is_finite() && ratio.ratio > 0.0);
         for Ratio { what, ratio, target } in &ratios {
             let target = target.as_ref().map_or_else(String::new, |(target, met)| {
                 format!("target {target}: {}", if *met { "met" } else { "MISSED" })

@@ -73,22 +73,28 @@ impl Files {
     }
 }
 
-/// The batches of a file, every byte of which is what was written.
-pub(super) fn read(from: &Folder<'_>, entry: &FileEntry) -> Result<Vec<RecordBatch>, SnapshotError> {
+/// The bytes of a file, as many as were written.
+pub(super) fn content(from: &Folder<'_>, entry: &FileEntry) -> Result<Vec<u8>, SnapshotError> {
     let file = || entry.name.clone();
     let content = from.get(&entry.name)?.ok_or_else(|| SnapshotError::Missing { file: file() })?;
     let found = content.len() as u64;
     if found != entry.bytes {
         return Err(SnapshotError::Torn { file: file(), expected: entry.bytes, found });
     }
+    Ok(content)
+}
+
+/// The batches of a file, every byte of which is what was written.
+pub(super) fn batches(content: Vec<u8>, entry: &FileEntry) -> Result<Vec<RecordBatch>, SnapshotError> {
+    let altered = || SnapshotError::Altered { file: entry.name.clone() };
     // Before anything is parsed: a reader of Arrow trusts the lengths that it reads.
     if manifest::sha256(&content) != entry.sha256 {
-        return Err(SnapshotError::Altered { file: file() });
+        return Err(altered());
     }
     let batches: Vec<RecordBatch> =
         StreamReader::try_new(Cursor::new(content), None)?.collect::<Result<_, _>>()?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    if rows as u64 == entry.rows { Ok(batches) } else { Err(SnapshotError::Altered { file: file() }) }
+    if rows as u64 == entry.rows { Ok(batches) } else { Err(altered()) }
 }
 
 impl Store {
@@ -99,6 +105,6 @@ impl Store {
         entries: impl Iterator<Item = &'a FileEntry> + 'a,
     ) -> impl Iterator<Item = Result<(&'a FileEntry, Vec<RecordBatch>), SnapshotError>> + 'a {
         let from = self.folder(partition);
-        entries.map(move |entry| Ok((entry, read(&from, entry)?)))
+        entries.map(move |entry| Ok((entry, batches(content(&from, entry)?, entry)?)))
     }
 }

@@ -1,8 +1,10 @@
 //! Where snapshots lie.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -10,8 +12,11 @@ use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutO
 use tokio::runtime::{Builder, Runtime};
 use weir_engine::{TABLES, Tables};
 
-use super::SnapshotError;
+use super::{SnapshotError, file};
 use super::manifest::Manifest;
+
+/// So many files are checked at the same time.
+const CHECKS_MAX: usize = 4;
 
 /// A store of snapshots.
 #[derive(Debug)]
@@ -94,12 +99,27 @@ impl Store {
     /// When the store fails, or any byte is not what was written.
     pub fn load(&self, manifest: &Manifest) -> Result<Tables, SnapshotError> {
         let mut tables: Tables = TABLES.map(|table| (table, Vec::new())).into();
-        for read in self.read(manifest.partition, manifest.files.iter()) {
-            let (entry, batches) = read?;
-            let table = tables.iter_mut().find(|(name, _)| *name == entry.table);
-            let (_, all) = table.ok_or_else(|| SnapshotError::Unknown(entry.table.clone()))?;
-            all.extend(batches);
-        }
+        let folder = self.folder(manifest.partition);
+        thread::scope(|scope| {
+            // The next file is read while those before it are checked.
+            let (mut files, mut checks) = (manifest.files.iter(), VecDeque::new());
+            loop {
+                let next = files.next();
+                if let Some(entry) = next {
+                    let content = file::content(&folder, entry)?;
+                    let check = thread::Builder::new().spawn_scoped(scope, || file::batches(content, entry));
+                    checks.push_back((entry, check?));
+                }
+                if next.is_some() && checks.len() < CHECKS_MAX {
+                    continue;
+                }
+                let Some((entry, check)) = checks.pop_front() else { return Ok::<_, SnapshotError>(()) };
+                let batches = check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                let table = tables.iter_mut().find(|(name, _)| *name == entry.table);
+                let (_, all) = table.ok_or_else(|| SnapshotError::Unknown(entry.table.clone()))?;
+                all.extend(batches);
+            }
+        })?;
         Ok(tables)
     }
 
