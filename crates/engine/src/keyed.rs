@@ -4,7 +4,9 @@ use weir_detectors::hash::pair_hash;
 use weir_detectors::replay::Replay;
 use weir_detectors::risk::Measures;
 use weir_detectors::timeline::{AgentPayment, UserPayment};
-use weir_detectors::{Bound, Bounds, Entities, EpisodeKey, Outcome, Payment, TABLE, observe_all, settle_all};
+use weir_detectors::{
+    Bound, Bounds, Entities, EpisodeKey, Outcome, Payment, Reached, TABLE, observe_all, settle_all,
+};
 use weir_events::decision::MandateStanding;
 use weir_events::{Alert, Amount, MandateStatus, Transaction, Verdict};
 
@@ -23,9 +25,41 @@ pub(crate) struct Keyed {
     pub(crate) agents: Table<Slot<Agent>>,
     pub(crate) ledgers: Table<Slot<Ledger>>,
     spare: Spare,
+    pub(crate) reached: ReachedCounts,
     pub(crate) rounds: Rounds,
     scratch: Vec<u8>,
     pub(crate) seed: u64,
+}
+
+/// How many agents and users have reached each bound, counted as they do: to look at all of them would stop the
+/// stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ReachedCounts([u64; Bound::ALL.len()]);
+
+impl ReachedCounts {
+    /// Counts what an agent or a user has reached that it had not before.
+    #[inline]
+    pub(crate) fn note(&mut self, before: Reached, now: Reached) {
+        if before != now {
+            now.iter().filter(|&bound| !before.has(bound)).for_each(|bound| self.count(bound));
+        }
+    }
+
+    #[cold]
+    fn count(&mut self, bound: Bound) {
+        if let Some(count) = self.0.get_mut(bound as usize) {
+            *count += 1;
+        }
+    }
+
+    pub(crate) fn of(&self, bound: Bound) -> u64 {
+        self.0.get(bound as usize).copied().unwrap_or(0)
+    }
+
+    /// Adds what another has counted.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+    }
 }
 
 /// Numbers of the entities of one transaction.
@@ -52,8 +86,9 @@ pub(crate) struct Shared {
 impl Keyed {
     pub(crate) fn new(seed: u64) -> Self {
         let (users, agents, ledgers) = (Table::new(seed), Table::new(seed), Table::new(seed));
-        let (spare, rounds, scratch) = (Spare::default(), Rounds::default(), Vec::new());
-        Self { users, agents, ledgers, spare, rounds, scratch, seed }
+        let (spare, reached) = (Spare::default(), ReachedCounts::default());
+        let (rounds, scratch) = (Rounds::default(), Vec::new());
+        Self { users, agents, ledgers, spare, reached, rounds, scratch, seed }
     }
 
     /// Finds the entities of a transaction under the mandate with this number, and makes those that
@@ -95,9 +130,12 @@ impl Keyed {
 
     /// The entities at these places.
     pub(crate) fn hold(&mut self, places: Places) -> Held<'_> {
+        let (agent, user) = (self.agents.change(places.agent), self.users.change(places.user));
         Held {
-            agent: self.agents.change(places.agent),
-            user: self.users.change(places.user),
+            reached: (agent.reached, user.reached),
+            counts: &mut self.reached,
+            agent,
+            user,
             ledger: places.ledger.map(|at| self.ledgers.change(at)),
             place: places.usage.map(|place| place as usize),
             spare: &mut self.spare,
@@ -155,7 +193,10 @@ impl Keyed {
         let place = match uses.iter().position(|usage| usage.agent == agent_at) {
             Some(place) => place,
             None if uses.len() >= bounds.ledger_agents_max => {
-                self.agents.change(agent_at).reached.mark(Bound::LedgerAgents);
+                let reached = &mut self.agents.change(agent_at).reached;
+                let before = *reached;
+                reached.mark(Bound::LedgerAgents);
+                self.reached.note(before, *reached);
                 return None;
             }
             None => {
@@ -179,6 +220,9 @@ pub(crate) struct Held<'a> {
     /// Place of the agent's use in the ledger.
     place: Option<usize>,
     spare: &'a mut Spare,
+    /// Bounds that agent and user had reached before.
+    reached: (Reached, Reached),
+    counts: &'a mut ReachedCounts,
 }
 
 /// The agent's use in the ledger of a payment.
@@ -187,6 +231,13 @@ fn usage_of<'l>(ledger: &'l mut Option<&mut Ledger>, place: Option<usize>) -> Op
 }
 
 impl Held<'_> {
+    /// Counts the bounds that agent and user have reached since they were held; the last thing to be done with them.
+    pub(crate) fn count_bounds(self) {
+        let (agent, user) = self.reached;
+        self.counts.note(agent, self.agent.reached);
+        self.counts.note(user, self.user.reached);
+    }
+
     /// Counts the payment for its agent, and puts it into the timelines unless it is late.
     pub(crate) fn take_in(&mut self, payment: &Payment<'_>, policy: &Policy) -> Option<usize> {
         let (agent, user) = (&mut *self.agent, &mut *self.user);

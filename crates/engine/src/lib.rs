@@ -34,7 +34,7 @@ pub use mandates::MandateChange;
 pub use rows::{TABLES, schemas};
 pub use schedule::Schedule;
 pub use shard::{BoundReached, Changed, Shard};
-pub use snapshot::{RestoreError, STATE_VERSION, Tables};
+pub use snapshot::{Both, RestoreError, STATE_VERSION, Tables};
 pub use table::ROWS_PER_BATCH;
 pub use views::{TransactionViews, rows_sorted};
 pub use watermark::{LEAP_US_MAX, SET_ASIDE_MAX, Watermark};

@@ -91,6 +91,8 @@ pub(crate) struct Mandates {
     pub(crate) table: Table<Plain<MandateEntry>>,
     /// Numbers of the mandates of each holder, sorted by mandate id, to see that one was left out.
     holders: HashTable<(u64, SmallVec<[u32; 1]>)>,
+    /// Holders of more mandates than are looked at.
+    holders_full: u64,
     seed: u64,
     mandates_max: usize,
     holder_mandates_max: usize,
@@ -99,7 +101,8 @@ pub(crate) struct Mandates {
 impl Mandates {
     pub(crate) fn new(seed: u64, bounds: &Bounds) -> Self {
         let &Bounds { mandates_max, holder_mandates_max, .. } = bounds;
-        Self { table: Table::new(seed), holders: HashTable::new(), seed, mandates_max, holder_mandates_max }
+        let (table, holders, holders_full) = (Table::new(seed), HashTable::new(), 0);
+        Self { table, holders, holders_full, seed, mandates_max, holder_mandates_max }
     }
 
     /// Hash by which a mandate id is found.
@@ -168,6 +171,8 @@ impl Mandates {
     pub(crate) fn reconfigure(&mut self, bounds: &Bounds, categories: &MerchantCategories) {
         self.mandates_max = bounds.mandates_max;
         self.holder_mandates_max = bounds.holder_mandates_max;
+        let full = self.holders.iter().filter(|(_, held)| held.len() > self.holder_mandates_max);
+        self.holders_full = full.count() as u64;
         for at in 0..u32::try_from(self.table.len()).unwrap_or(u32::MAX) {
             // Who holds a mandate does not follow from the configuration, so the index of holders stands.
             if let Some(terms) = &mut self.table.change_unstored(at).terms {
@@ -214,7 +219,7 @@ impl Mandates {
 
     /// Holders of more mandates than are looked at.
     pub(crate) fn holders_full(&self) -> u64 {
-        self.holders.iter().filter(|(_, held)| held.len() > self.holder_mandates_max).count() as u64
+        self.holders_full
     }
 
     fn holder(&self, agent_id: &str, user_id: &str) -> u64 {
@@ -230,13 +235,16 @@ impl Mandates {
         let held = &mut entry.get_mut().1;
         let at = held.partition_point(|&other| table[other].mandate_id < table[mandate].mandate_id);
         held.insert(at, mandate);
+        self.holders_full += u64::from(held.len() == self.holder_mandates_max + 1);
     }
 
     fn unindex(&mut self, mandate: u32, terms: &Terms) {
         let holder = self.holder(terms.agent_id(), terms.user_id());
         let found = self.holders.find_mut(spread(holder, self.seed), |&(known, _)| known == holder);
         if let Some((_, held)) = found {
+            let was_full = held.len() > self.holder_mandates_max;
             held.retain(|at| *at != mandate);
+            self.holders_full -= u64::from(was_full && held.len() <= self.holder_mandates_max);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Entities that nobody pays with take a fraction of the room: they are kept as the bytes of their row in a
 //! snapshot, and unpacked on use. No output tells which are packed.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 
 use weir_events::time::HOUR_US;
@@ -144,6 +145,16 @@ fn unpacked<T: Packed>(bytes: &[u8]) -> Box<T> {
 pub(crate) enum Read<'a, T> {
     Whole(&'a T),
     Unpacked(Box<T>),
+}
+
+impl<'a, T> Read<'a, T> {
+    /// One of its texts, borrowed where it can be.
+    pub(crate) fn text(self, of: impl FnOnce(&T) -> &str) -> Cow<'a, str> {
+        match self {
+            Self::Whole(entity) => Cow::Borrowed(of(entity)),
+            Self::Unpacked(entity) => Cow::Owned(of(&entity).to_owned()),
+        }
+    }
 }
 
 impl<T> Deref for Read<'_, T> {

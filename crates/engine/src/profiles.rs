@@ -15,13 +15,13 @@ impl Shard {
     }
 
     /// The risk profile of every agent seen, in the order of their numbers.
-    pub fn profiles(&self) -> impl Iterator<Item = RiskProfile> + '_ {
+    pub fn profiles(&self) -> impl Iterator<Item = RiskProfile<'_>> {
         (0..u32::try_from(self.keyed.agents.len()).unwrap_or(u32::MAX)).map(|at| self.profile_at(at))
     }
 
     /// The risk profile of the agent with this number.
     #[must_use]
-    pub fn profile(&self, number: usize) -> Option<RiskProfile> {
+    pub fn profile(&self, number: usize) -> Option<RiskProfile<'_>> {
         let known = number < self.keyed.agents.len();
         known.then(|| self.profile_at(u32::try_from(number).unwrap_or(u32::MAX)))
     }
@@ -62,7 +62,7 @@ impl Shard {
         (over_amount, violations)
     }
 
-    fn profile_at(&self, at: u32) -> RiskProfile {
+    fn profile_at(&self, at: u32) -> RiskProfile<'_> {
         let agent = self.keyed.agents.read(at);
         let user = self.keyed.users.read(agent.user);
         let of_use = |&(ledger, place): &(u32, u32)| -> Vec<String> {
@@ -77,8 +77,6 @@ impl Shard {
         let composite = lifetime.composite(&self.policy.config.risk.weights);
         let current = &agent.current;
         RiskProfile {
-            agent_id: agent.agent_id.to_string(),
-            user_id: user.user_id.to_string(),
             lifetime: told(&lifetime, composite, &self.policy),
             current: Current {
                 as_of: Timestamp(current.as_of_us),
@@ -88,6 +86,8 @@ impl Shard {
             open_episodes,
             first_seen: Timestamp(agent.first_seen_us),
             payments_seen: agent.payments_seen,
+            agent_id: agent.text(|agent| &agent.agent_id),
+            user_id: user.text(|user| &user.user_id),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weir_detectors::burst::PACE_WINDOW_US;
 use weir_detectors::terms::MerchantCategories;
-use weir_detectors::{Bound, Payment, Reached, TABLE, episode_windows_us};
+use weir_detectors::{Bound, Payment, TABLE, episode_windows_us};
 use weir_events::score::Scale;
 use weir_events::time::DAY_US;
 use weir_events::{Alert, MandateRecord, Rates, Transaction, Verdict};
@@ -258,6 +258,7 @@ impl Shard {
         on.learn(&payment, policy, verdict);
         on.note_decision(&payment, policy, verdict, &measures);
         let whole_user = closed != before || closed != on.shared(policy);
+        on.count_bounds();
         keyed.pack_idle(stamp.watermark_us);
         Ok(Changed { agent: places.agent, user: places.user, whole_user })
     }
@@ -277,12 +278,9 @@ impl Shard {
     /// Bounds reached, with the number of agents or users that reached each.
     #[must_use]
     pub fn bounds_reached(&self) -> Vec<(Bound, u64)> {
-        let agents = self.keyed.agents.iter().map(|agent| agent.reached);
-        let users = self.keyed.users.iter().map(|user| user.reached);
-        let all: Vec<Reached> = agents.chain(users).filter(|reached| reached.any()).collect();
         let count = |bound: Bound| match bound {
             Bound::HolderMandates => self.mandates.holders_full(),
-            _ => all.iter().filter(|reached| reached.has(bound)).count() as u64,
+            _ => self.keyed.reached.of(bound),
         };
         Bound::ALL.iter().map(|&bound| (bound, count(bound))).filter(|&(_, count)| count > 0).collect()
     }

@@ -6,21 +6,20 @@
 //! same number the last counts: a checkpoint's rows follow those of the one that it builds on.
 
 use std::sync::Arc;
-use std::thread;
 
 use arrow::array::{Array, Int64Array, LargeBinaryArray, LargeStringArray, RecordBatch, UInt64Array};
 use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 use serde::de::DeserializeOwned;
-use weir_detectors::Terms;
 use weir_detectors::hash::pair_hash;
 use weir_detectors::terms::MerchantCategories;
+use weir_detectors::{Reached, Terms};
 use weir_events::Mandate;
 
 use crate::config::Config;
 use crate::entities::{Agent, Ledger, User};
 use crate::intake::Intake;
-use crate::keyed::Keyed;
+use crate::keyed::{Keyed, ReachedCounts};
 use crate::mandates::Mandates;
 use crate::packed::Slot;
 use crate::repeats::Remembered;
@@ -104,27 +103,43 @@ impl Shard {
     /// # Errors
     /// When a table is missing or does not hold what this release writes.
     pub fn restore(config: &Config, seed: u64, tables: &Tables) -> Result<(Self, Intake), RestoreError> {
+        Self::restore_by(config, seed, tables, &|one, other| {
+            one();
+            other();
+        })
+    }
+
+    /// [`Shard::restore`] for who has two threads for it, which is nobody in here: a restart waits for this.
+    ///
+    /// # Errors
+    /// As for [`Shard::restore`].
+    pub fn restore_by(
+        config: &Config,
+        seed: u64,
+        tables: &Tables,
+        both: Both<'_>,
+    ) -> Result<(Self, Intake), RestoreError> {
         check_columns(tables)?;
         let mut shard = Self::new(config, seed);
         let Self { keyed, mandates, policy, .. } = &mut shard;
         let Keyed { users, agents, ledgers, .. } = keyed;
-        // Tables are read side by side: a restart waits for this.
-        let (holders, uses, intake) = thread::scope(|scope| {
-            let holders = scope.spawn(|| restore_holders(tables, seed, users, agents));
-            let intake = scope.spawn(|| restored_intake(config, seed, tables));
-            let uses = restore_mandates(tables, mandates, &policy.categories)
+        let (mut holders, mut uses) =
+            (Err(RestoreError::MissingTable("users")), Err(RestoreError::MissingTable("ledgers")));
+        let mut intake = Err(RestoreError::MissingTable("repeats"));
+        both(&mut || holders = restore_holders(tables, seed, users, agents), &mut || {
+            uses = restore_mandates(tables, mandates, &policy.categories)
                 .and_then(|()| restore_ledgers(tables, mandates, ledgers));
-            (joined(holders), uses, joined(intake))
+            intake = restored_intake(config, seed, tables);
         });
-        check_references(&shard, &holders?, &uses?)?;
+        let holders = holders?;
+        check_references(&shard, &holders, &uses?)?;
+        shard.keyed.reached.add(&holders.reached);
         Ok((shard, intake?))
     }
 }
 
-/// What a thread found.
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
+/// Does two pieces of work, in any order or side by side.
+pub type Both<'a> = &'a dyn Fn(&mut (dyn FnMut() + Send), &mut (dyn FnMut() + Send));
 
 /// The greatest number that a table's rows refer to another table with, and the first row that does.
 #[derive(Debug, Clone, Copy, Default)]
@@ -156,6 +171,8 @@ struct Holders {
     agents: Greatest,
     /// Places in ledgers, by agents: the agent's row, the ledger and the place.
     uses: Vec<(u32, u32, u32)>,
+    /// Bounds that they have reached.
+    reached: ReachedCounts,
 }
 
 fn restore_holders(
@@ -169,8 +186,10 @@ fn restore_holders(
     users.reserve(places.len());
     let mut user_hashes = Vec::with_capacity(places.len());
     for (row, place) in places.enumerate() {
-        let (user, bytes) = place?.state::<User>(row)?.ok_or(RestoreError::Dangling { table: "users", row })?;
+        let (user, bytes) =
+            place?.state::<User>(row)?.ok_or(RestoreError::Dangling { table: "users", row })?;
         user.agents.iter().for_each(|&agent| found.agents.note(agent, row));
+        found.reached.note(Reached::default(), user.reached);
         let hash = seeded(seed, &user.user_id);
         user_hashes.push(hash);
         users.insert_row(hash, bytes);
@@ -181,6 +200,7 @@ fn restore_holders(
         let dangling = || RestoreError::Dangling { table: "agents", row };
         let (agent, bytes) = place?.state::<Agent>(row)?.ok_or_else(dangling)?;
         let user_hash = *user_hashes.get(agent.user as usize).ok_or_else(dangling)?;
+        found.reached.note(Reached::default(), agent.reached);
         let at = u32::try_from(row).unwrap_or(u32::MAX);
         found.uses.extend(agent.uses.iter().map(|&(ledger, place)| (at, ledger, place)));
         let hash = pair_hash(user_hash, seeded(seed, &agent.agent_id));

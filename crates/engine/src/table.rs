@@ -193,7 +193,8 @@ impl<T: Packed> Table<Slot<T>> {
 
     /// Packs those of the next `count` ones that were not used since this came by the last time.
     pub(crate) fn pack_idle(&mut self, count: usize, scratch: &mut Vec<u8>) {
-        if self.kept.len() - self.packed <= WHOLE_MAX {
+        let whole = self.kept.len() - self.packed;
+        if whole.saturating_sub(WHOLE_MAX) == 0 {
             return;
         }
         for _ in 0..count.min(self.kept.len()) {

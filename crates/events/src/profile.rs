@@ -1,5 +1,7 @@
 //! An agent's standing.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::score::RiskLevel;
@@ -7,11 +9,11 @@ use crate::{Amount, Risk, Timestamp};
 
 /// A record of topic `weir.risk-scores`, key `["user_id","agent_id"]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RiskProfile {
+pub struct RiskProfile<'a> {
     /// The agent.
-    pub agent_id: String,
+    pub agent_id: Cow<'a, str>,
     /// Its user.
-    pub user_id: String,
+    pub user_id: Cow<'a, str>,
     /// The row of the `risk` view and its score.
     pub lifetime: Measures,
     /// What held at `as_of`.
@@ -25,6 +27,15 @@ pub struct RiskProfile {
     pub first_seen: Timestamp,
     /// Transactions accepted.
     pub payments_seen: u64,
+}
+
+impl RiskProfile<'_> {
+    /// The same, with ids of its own.
+    #[must_use]
+    pub fn into_owned(self) -> RiskProfile<'static> {
+        let (agent_id, user_id) = (self.agent_id.into_owned().into(), self.user_id.into_owned().into());
+        RiskProfile { agent_id, user_id, ..self }
+    }
 }
 
 /// The measures that make up a composite risk.

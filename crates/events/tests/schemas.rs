@@ -131,8 +131,8 @@ fn the_other_records_have_the_shape_of_their_schema() {
     });
     let measures = Measures { composite_risk: Risk::points(Amount(3_064_100_000)), ..Measures::default() };
     check::<RiskProfileRecord>(&RiskProfile {
-        agent_id: "a".to_owned(),
-        user_id: "u".to_owned(),
+        agent_id: "a".into(),
+        user_id: "u".into(),
         lifetime: measures.clone(),
         current: Current {
             as_of: Timestamp::MAX_INPUT,

@@ -15,12 +15,14 @@
 
 mod bench;
 mod chaos;
+mod chart;
 mod copy;
 mod feed;
 mod kafka;
 mod peers;
 mod process;
 mod random;
+mod scale;
 mod site;
 mod stream;
 
@@ -48,8 +50,10 @@ enum Command {
     Bench(bench::Args),
     /// Measure Weir beside Kafka Streams, Flink, DataFusion and DuckDB
     Peers(Box<peers::Args>),
-    /// Draw the charts of raw results of `peers` anew
-    Draw(peers::chart::Args),
+    /// Measure how Weir's rate grows with partitions and instances, and draw that and other curves
+    Scale(scale::Args),
+    /// Draw the charts of raw results of `peers` or `scale` anew
+    Draw(chart::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,8 +62,9 @@ fn main() -> ExitCode {
         Command::Chaos(args) => chaos::run(&args),
         Command::Copy(args) => copy::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::Peers(args) => peers::run(&args),
-        Command::Draw(args) => peers::chart::run(&args),
+        Command::Draw(args) => chart::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

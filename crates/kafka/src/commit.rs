@@ -39,9 +39,10 @@ impl Pace {
         self.0.store(new, Ordering::Relaxed);
     }
 
-    /// How long a batch is worth waiting for after its first record.
+    /// How long a batch is worth waiting for after its first record: half as long as a commit takes. While the one
+    /// before is committed, waiting costs nothing; for the whole of it, a sixth of the median latency was lost.
     fn gather(&self, at_least: Duration) -> Duration {
-        at_least.max(Duration::from_micros(self.0.load(Ordering::Relaxed)))
+        at_least.max(Duration::from_micros(self.0.load(Ordering::Relaxed) / 2))
     }
 }
 

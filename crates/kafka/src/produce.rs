@@ -1,6 +1,7 @@
 //! The transactional producer of a partition: its messages, and what its errors mean.
 
 use std::cell::Cell;
+use std::io::{Cursor, Write as _};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -20,6 +21,9 @@ use crate::native::{self, Target};
 
 /// How long fencing may take at once; the caller tries again.
 const INIT: Duration = Duration::from_secs(10);
+
+/// As many as an offset has, at most.
+const OFFSET_DIGITS_MAX: usize = 20;
 
 /// Bytes that a message takes beside key, value and headers, at most, and what these headers take.
 const OVERHEAD: usize = 128;
@@ -287,8 +291,12 @@ impl Writer {
         let instance = (c"instance", self.instance.as_slice());
         match message.source_offset {
             Some(offset) => {
-                let offset = offset.to_string();
-                let headers = [(c"source-offset", offset.as_bytes()), instance];
+                let mut digits = Cursor::new([0; OFFSET_DIGITS_MAX]);
+                // There is room for any.
+                let _ = write!(digits, "{offset}");
+                let written = usize::try_from(digits.position()).unwrap_or_default();
+                let offset = digits.get_ref().get(..written).unwrap_or_default();
+                let headers = [(c"source-offset", offset), instance];
                 target.produce_with(self.partition, pair, &headers)
             }
             None => target.produce_with(self.partition, pair, &[instance]),

@@ -61,7 +61,7 @@ pub struct End {
     /// since the start of this [`Weir`].
     pub views: Vec<(&'static str, Vec<Row>)>,
     /// The risk profile of every agent, sorted.
-    pub profiles: Vec<RiskProfile>,
+    pub profiles: Vec<RiskProfile<'static>>,
     /// Agents, and users (without an agent), whose rows may be incomplete.
     pub incomplete: BTreeSet<(Option<String>, String)>,
     /// Bounds that were reached, with the number of keys.
@@ -308,7 +308,8 @@ impl Weir {
     pub fn end(&mut self) -> Result<End, BoundReached> {
         self.put_in_force(Some(i64::MAX))?;
         let views = VIEWS.iter().map(|view| (view.name, self.rows(view))).collect();
-        let mut profiles: Vec<RiskProfile> = self.shards.iter().flat_map(Shard::profiles).collect();
+        let profiles = self.shards.iter().flat_map(Shard::profiles);
+        let mut profiles: Vec<RiskProfile<'static>> = profiles.map(RiskProfile::into_owned).collect();
         profiles.sort_by(|a, b| (&a.agent_id, &a.user_id).cmp(&(&b.agent_id, &b.user_id)));
         let incomplete = self.shards.iter().flat_map(Shard::incomplete).collect();
         let reached = self.shards.iter().flat_map(Shard::bounds_reached).collect();

@@ -1,4 +1,5 @@
-//! In steady state a record goes from text to decision without touching the heap.
+//! In steady state a record goes from text to decision without touching the heap; and through the service, from a
+//! batch of records to what is committed, the batch alone does.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -9,13 +10,19 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
 
 use weir_engine::config::CurrencyCode;
 use weir_engine::{Admission, Config, Intake, Shard};
 use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::time::{DAY_US, MINUTE_US, SECOND_US};
 use weir_events::{Alert, Amount, Currency, Decision, Plain, Span, Timestamp, Verdict};
+use weir_log::{Output, Partitioner, Record, Records};
 use weir_proof::Random;
+use weir_service::keeper::Keeper;
+use weir_service::registry::{Registry, RegistrySettings};
+use weir_service::{Portion, Settings, Start};
 
 struct Counting;
 
@@ -127,14 +134,20 @@ impl Line {
     }
 }
 
-#[test]
-fn a_steady_stream_allocates_nothing() {
+/// A configuration under which the traffic comes to a steady state soon.
+fn config() -> Config {
     let mut config = Config::default();
     // The memory of repeats grows for its horizon; an hour of it is reached soon.
     config.time.dedup_horizon = Span::hours(1);
     // Agents learn no threshold of their own, so that bursts go on giving signals.
     config.detectors.burst.max_threshold = config.detectors.burst.min_count;
     config.currency_rates = [(CurrencyCode(Currency(*b"EUR")), Plain(Amount::parse("1.08").unwrap()))].into();
+    config
+}
+
+#[test]
+fn a_steady_stream_allocates_nothing() {
+    let config = config();
     let mut shard = Shard::new(&config, 1);
     // Builds for tests pack whatever is not in use at once; what is in use is not packed.
     shard.pack_after(DAY_US);
@@ -168,4 +181,87 @@ fn a_steady_stream_allocates_nothing() {
     }
     assert!(line.bounded_bursts > records / 100, "{} bounded bursts of {records}", line.bounded_bursts);
     assert_eq!(allocations, 0, "{allocations} allocations in {records} records");
+}
+
+/// A batch as a log gives it.
+struct Batch {
+    from: i64,
+    lines: Vec<String>,
+}
+
+impl Records for Batch {
+    fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    fn get(&self, at: usize) -> Option<Record<'_>> {
+        let line = self.lines.get(at)?;
+        let (_, user_id) = line.split_once(r#""user_id":""#)?;
+        let (user_id, _) = user_id.split_once('"')?;
+        let offset = self.from + i64::try_from(at).ok()?;
+        Some(Record {
+            offset,
+            timestamp_us: None,
+            key: Some(user_id.as_bytes()),
+            value: Some(line.as_bytes()),
+        })
+    }
+}
+
+/// What a batch may allocate, however many records it has: its own lists, its entry in the journal, and in profiles the
+/// ids of open episodes.
+const BATCH_ALLOCATIONS_MAX: u64 = 96;
+
+#[test]
+fn a_batch_of_the_service_allocates_for_itself_and_not_for_its_records() {
+    let settings = Arc::new(Settings {
+        config: config(),
+        transactions_topic: Some("transactions".to_owned()),
+        mandates_topic: Some("mandates".to_owned()),
+        partitioner: Partitioner::Murmur2,
+        start: Start::Earliest,
+        batch_records_max: usize::MAX,
+        batch_mandates: Portion::WHOLE,
+        registry_mandates_max: AGENTS,
+        snapshots_url: String::new(),
+        snapshots_every: Duration::MAX,
+        seed: 1,
+    });
+    let registry = Registry::new(RegistrySettings {
+        base_currency: settings.config.base_currency.0,
+        mandates_max: AGENTS,
+        topic: settings.mandates_topic.clone(),
+        partitioner: settings.partitioner,
+        partitions: 1,
+    });
+    for agent in 1..AGENTS {
+        let (key, value) = (format!("mdt_{agent}"), mandate(agent));
+        let offset = i64::try_from(agent).unwrap();
+        let record =
+            Record { offset, timestamp_us: None, key: Some(key.as_bytes()), value: Some(value.as_bytes()) };
+        registry.put(0, record).unwrap().unwrap();
+    }
+    let mut keeper = Keeper::new(&settings, 0, 1, 0);
+    // As above.
+    keeper.pack_after(DAY_US);
+    let start_us = Timestamp::parse("2026-05-04T00:00:00Z").unwrap().0;
+    let mut traffic = Traffic { random: Random::new(7), round_us: start_us, number: 0 };
+    let mut output = Output::default();
+    let (mut most, mut longest) = (0, 0);
+    for number in 0..ROUNDS_PER_DAY {
+        // Some batches are ten times as long as others.
+        let rounds = if number % 3 == 0 { 10 } else { 1 };
+        let lines: Vec<String> = (0..rounds).flat_map(|_| traffic.round()).collect();
+        let batch = Batch { from: keeper.position(), lines };
+        let before = ALLOCATIONS.get();
+        let tally = keeper.decide(&batch, &registry, None, true, &mut output).unwrap().unwrap();
+        let allocations = ALLOCATIONS.get() - before;
+        assert_eq!((tally.decisions, tally.rejects), (batch.lines.len() as u64, 0));
+        if number > ROUNDS_PER_DAY / 2 {
+            most = most.max(allocations);
+            longest = longest.max(batch.len() as u64);
+        }
+    }
+    assert!(longest > 3 * BATCH_ALLOCATIONS_MAX, "{longest} records are too few to tell");
+    assert!(most <= BATCH_ALLOCATIONS_MAX, "{most} allocations in a batch of at most {longest} records");
 }

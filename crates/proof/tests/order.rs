@@ -10,8 +10,8 @@ use weir_events::codec::{parse_mandate, parse_transaction};
 use weir_events::{MandateRecord, RiskProfile};
 use weir_proof::{End, Random, Step, Stream, Told, Weir, check, run, same};
 
-fn lifetimes(profiles: &[RiskProfile]) -> Vec<String> {
-    let told = |profile: &RiskProfile| {
+fn lifetimes(profiles: &[RiskProfile<'_>]) -> Vec<String> {
+    let told = |profile: &RiskProfile<'_>| {
         let RiskProfile { agent_id, user_id, lifetime, first_seen, payments_seen, .. } = profile;
         format!("{user_id} {agent_id} {first_seen} {payments_seen} {lifetime:?}")
     };

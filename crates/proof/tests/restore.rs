@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::{Array, LargeBinaryArray, RecordBatch};
 use arrow::datatypes::Schema;
 use weir_engine::{RestoreError, Shard, TABLES, Tables};
+use weir_events::RiskProfile;
 use weir_proof::{End, Random, Stream, Weir, check, run, same, serialized};
 
 /// Streams of at most this many records are restored at every record.
@@ -153,7 +154,7 @@ fn a_profile_that_changes_is_told() {
         let stream = Stream::nasty(seed);
         let mut weir = Weir::new(&stream.config, &stream.mandates, 1, 5).unwrap();
         for (place, line) in stream.transactions.iter().enumerate() {
-            let before: Vec<_> = weir.shard().profiles().collect();
+            let before: Vec<_> = weir.shard().profiles().map(RiskProfile::into_owned).collect();
             weir.take_stale();
             weir.step(line.as_bytes()).unwrap();
             let stale = weir.take_stale();

@@ -327,7 +327,6 @@ impl Instance {
         let _rejecting = (partition == 0).then(|| Rejecting::new(&self.registry));
         let streams = own.go_live(recovered.keeper.position())?;
         control.set_state(State::Live);
-        let live = || self.shards().values().filter(|shard| shard.control.state() == State::Live).count();
         let around = Surroundings {
             control,
             registry: &self.registry,
@@ -336,7 +335,6 @@ impl Instance {
             queries,
             store: Some(Arc::clone(&self.store)),
             journal: own,
-            shards: &live,
         };
         live::run(recovered.keeper, recovered.snapshot.as_ref(), streams, around)
     }

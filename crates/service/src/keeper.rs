@@ -178,6 +178,11 @@ impl Keeper {
         keeper
     }
 
+    /// Packs what is idle after another time; see [`Shard::pack_after`].
+    pub fn pack_after(&mut self, idle_us: i64) {
+        self.shard.pack_after(idle_us);
+    }
+
     /// Notes from now on what changes, for snapshots.
     pub(crate) fn track_changes(&mut self) {
         self.shard.track_changes();

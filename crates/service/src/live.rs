@@ -25,8 +25,6 @@ const POLL_WAIT: Duration = Duration::from_millis(50);
 
 /// How often sizes are told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// How often bounds are, for which every agent is looked at.
-const TELL_BOUNDS_EVERY: Duration = Duration::from_secs(60);
 
 /// What a shard is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,8 +165,6 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) queries: &'a Receiver<Query>,
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) journal: Box<dyn Partition>,
-    /// Shards live in this instance.
-    pub(crate) shards: &'a dyn Fn() -> usize,
 }
 
 /// A batch on its way to the log.
@@ -188,7 +184,7 @@ pub(crate) fn run(
 ) -> Result<(), ServiceError> {
     let (to_commit, commits) = sync_channel(0);
     let (to_reuse, reuse) = channel();
-    let Surroundings { control, registry, ends, metrics, queries, store, journal, shards } = around;
+    let Surroundings { control, registry, ends, metrics, queries, store, journal } = around;
     control.failed.store(false, Ordering::Release);
     control.committed.store(keeper.standing().map_or(0, |standing| standing.sequence + 1), Ordering::Release);
     thread::scope(|scope| {
@@ -208,14 +204,12 @@ pub(crate) fn run(
             registry,
             ends,
             queries,
-            shards,
             to_commit,
             reuse,
             checkpoints,
             waiting: VecDeque::new(),
             looked: Instant::now(),
             told: Instant::now(),
-            told_bounds: Instant::now(),
             idle: true,
         };
         let decided = decider.run(&mut *source);
@@ -238,14 +232,12 @@ struct Decider<'a> {
     registry: &'a Registry,
     ends: Option<&'a dyn MandateEnds>,
     queries: &'a Receiver<Query>,
-    shards: &'a dyn Fn() -> usize,
     to_commit: SyncSender<Commit>,
     reuse: Receiver<Output>,
     checkpoints: Checkpoints,
     waiting: VecDeque<Answer>,
     looked: Instant,
     told: Instant,
-    told_bounds: Instant,
     idle: bool,
 }
 
@@ -263,10 +255,7 @@ impl Decider<'_> {
                 self.look_after(source);
                 continue;
             }
-            let shards = (self.shards)().max(1);
-            let settings = &self.keeper.settings;
-            let max = (settings.batch_records_max / shards).max(1);
-            let records = source.poll(max, self.wait())?;
+            let records = source.poll(self.keeper.settings.batch_records_max.max(1), self.wait())?;
             self.idle = records.as_ref().is_none_or(|records| records.is_empty());
             match records {
                 Some(records) => drop(self.decide(&*records, true)?),
@@ -336,10 +325,7 @@ impl Decider<'_> {
         if let Some(watermark_us) = keeper.watermark_us() {
             series.watermark(watermark_us);
         }
-        if self.told_bounds.elapsed() >= TELL_BOUNDS_EVERY {
-            self.told_bounds = Instant::now();
-            series.bounds_reached(&keeper.shard.bounds_reached());
-        }
+        series.bounds_reached(&keeper.shard.bounds_reached());
     }
 
     /// Answers questions with what is committed.

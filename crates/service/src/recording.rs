@@ -12,7 +12,7 @@ use arrow::ipc::writer::StreamWriter;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use weir_engine::{Config, Shard, TABLES, Tables};
+use weir_engine::{Config, TABLES, Tables};
 use weir_log::{Feed, LogError, Output, OwnedRecord, Partition};
 
 use crate::error::ServiceError;
@@ -20,7 +20,7 @@ use crate::journal::{self, Chain, Digest, Entry};
 use crate::keeper::{Keeper, Standing, Tally};
 use crate::recovery::{JournalReader, Journaled, Stream, check_digest};
 use crate::settings::Settings;
-use crate::snapshots::{Manifest, Store, Taken};
+use crate::snapshots::{self, Manifest, Store, Taken};
 
 /// Version of the recording's shape.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -356,7 +356,7 @@ fn begin(head: &Head, seed: u64, tables: &Tables, chain: &mut Chain) -> Result<K
     let Some(taken) = &head.snapshot else {
         return Ok(Keeper::new(&settings, head.number.0, head.number.1, head.position));
     };
-    let state = Shard::restore(&settings.config, seed, tables).map_err(ServiceError::from)?;
+    let state = snapshots::restore(&settings.config, seed, tables).map_err(ServiceError::from)?;
     let digest = Digest::from_hex(&taken.digest).unwrap_or_default();
     *chain = Chain::after(&digest);
     let rejected_to = (head.number.0 == 0).then(|| taken.mandates_rejected_to.clone());

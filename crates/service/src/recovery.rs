@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use weir_engine::Shard;
 use weir_log::{Extent, Feed, LogError, Partition, Reader, Record, Records};
 
 use crate::error::ServiceError;
 use crate::journal::{self, BatchEntry, Chain, ConfigEntry, Digest, Entry, JournalError, MandateEntry};
 use crate::keeper::{Keeper, Standing};
 use crate::settings::{Settings, Start};
-use crate::snapshots::{Manifest, SnapshotError, Store};
+use crate::snapshots::{self, Manifest, SnapshotError, Store};
 
 /// Records read at a time.
 const READ_RECORDS: usize = 4096;
@@ -345,7 +344,7 @@ fn restored(
     let config: weir_engine::Config = serde_json::from_value(manifest.config.clone())
         .map_err(|error| ServiceError::Irreproducible(format!("its configuration: {error}")))?;
     let tables = store.load(manifest)?;
-    let state = Shard::restore(&config, settings.seed, &tables)?;
+    let state = snapshots::restore(&config, settings.seed, &tables)?;
     let digest = Digest::from_hex(&manifest.digest).unwrap_or_default();
     let rejected_to = (number.0 == 0).then(|| manifest.mandates_rejected_to.clone());
     let standing = Standing { sequence: manifest.sequence, digest, position: manifest.position, rejected_to };

@@ -5,9 +5,12 @@
 //! bound it takes no further mandate in, and the instance decides nothing more.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::RandomState;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hashbrown::Equivalent;
+use smallvec::SmallVec;
 use weir_events::codec::parse_mandate;
 use weir_events::reject::{Fault, Origin, Reject};
 use weir_events::{Currency, MandateRecord, MandateStatus, Timestamp};
@@ -78,14 +81,31 @@ pub struct Registry {
     read_on: Condvar,
 }
 
-/// Agent and user.
-type Holder = (Box<str>, Box<str>);
+/// Who holds mandates; looked up by [`Asked`], which needs no texts of its own.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Holder {
+    agent_id: Box<str>,
+    user_id: Box<str>,
+}
+
+/// The same, borrowed: its hash has to be that of a [`Holder`].
+#[derive(Hash)]
+struct Asked<'a> {
+    agent_id: &'a str,
+    user_id: &'a str,
+}
+
+impl Equivalent<Arc<Holder>> for Asked<'_> {
+    fn equivalent(&self, holder: &Arc<Holder>) -> bool {
+        *holder.agent_id == *self.agent_id && *holder.user_id == *self.user_id
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inner {
     mandates: HashMap<Arc<str>, Known>,
-    /// Ids of the mandates of each holder, sorted.
-    holders: HashMap<Holder, Vec<Arc<str>>>,
+    /// Ids of the mandates of each holder, sorted; nearly always one.
+    holders: hashbrown::HashMap<Arc<Holder>, SmallVec<[Arc<str>; 1]>, RandomState>,
     /// Ids in the order of their changes, and the number of the first.
     changes: VecDeque<Arc<str>>,
     changes_from: u64,
@@ -112,8 +132,7 @@ struct Known {
 /// Who holds a mandate and when it can be used.
 #[derive(Debug)]
 struct Holding {
-    agent_id: Box<str>,
-    user_id: Box<str>,
+    holder: Arc<Holder>,
     active: bool,
     valid_from: Option<Timestamp>,
     valid_to: Option<Timestamp>,
@@ -342,8 +361,7 @@ impl Inner {
             MandateRecord::Deleted { .. } => (None, None),
             MandateRecord::State(mandate) => {
                 let holding = Holding {
-                    agent_id: mandate.agent_id.into(),
-                    user_id: mandate.user_id.into(),
+                    holder: self.holder(&mandate.agent_id, &mandate.user_id),
                     active: mandate.status == MandateStatus::Active,
                     valid_from: mandate.valid_from,
                     valid_to: mandate.valid_to,
@@ -352,7 +370,7 @@ impl Inner {
             }
         };
         if let Some(holding) = &holding {
-            let held = self.holders.entry((holding.agent_id.clone(), holding.user_id.clone())).or_default();
+            let held = self.holders.entry(Arc::clone(&holding.holder)).or_default();
             if let Err(at) = held.binary_search(&id) {
                 held.insert(at, Arc::clone(&id));
             }
@@ -369,17 +387,23 @@ impl Inner {
         Ok(())
     }
 
+    /// The holder with these ids, the one that is known where there is one.
+    fn holder(&self, agent_id: &str, user_id: &str) -> Arc<Holder> {
+        let known = self.holders.get_key_value(&Asked { agent_id, user_id }).map(|(holder, _)| holder);
+        let new = || Arc::new(Holder { agent_id: agent_id.into(), user_id: user_id.into() });
+        known.map_or_else(new, Arc::clone)
+    }
+
     /// Takes a mandate away from a holder who does not hold it any more.
     fn unhold(&mut self, id: &Arc<str>, before: Holding) {
         let now = self.mandates.get(id).and_then(|known| known.holding.as_ref());
-        if now.is_some_and(|now| now.agent_id == before.agent_id && now.user_id == before.user_id) {
+        if now.is_some_and(|now| now.holder == before.holder) {
             return;
         }
-        let holder = (before.agent_id, before.user_id);
-        if let Some(held) = self.holders.get_mut(&holder) {
+        if let Some(held) = self.holders.get_mut(&before.holder) {
             held.retain(|other| other != id);
             if held.is_empty() {
-                self.holders.remove(&holder);
+                self.holders.remove(&before.holder);
             }
         }
     }
@@ -425,8 +449,7 @@ impl View<'_> {
 
     /// The mandate of least id that this agent of this user holds, active and in date at `time`.
     pub(crate) fn usable(&self, agent_id: &str, user_id: &str, time: Timestamp) -> Option<&Arc<str>> {
-        // The key owns its texts, so a look-up needs its own too.
-        let held = self.0.holders.get(&(agent_id.into(), user_id.into()))?;
+        let held = self.0.holders.get(&Asked { agent_id, user_id })?;
         let usable = |id: &&Arc<str>| {
             let holding = self.0.mandates.get(*id).and_then(|known| known.holding.as_ref());
             holding.is_some_and(|holding| {

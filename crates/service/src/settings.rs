@@ -20,7 +20,7 @@ pub struct Settings {
     pub partitioner: Partitioner,
     /// Where to begin when the journal is empty.
     pub start: Start,
-    /// Most records decided in one transaction, over all shards of this instance.
+    /// Most records decided in one transaction, which is of one shard.
     pub batch_records_max: usize,
     /// What is taken in at once of mandates that changed.
     pub batch_mandates: Portion,

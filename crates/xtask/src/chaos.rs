@@ -71,19 +71,44 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 /// Measures `weir run` against the copy; arguments go to the harness.
 pub(crate) fn bench(arguments: &[String]) -> Outcome {
     let built = build(true)?;
+    let stream = stream(&built)?;
+    kafka::with_broker(|bootstrap| measuring(&built, "bench", bootstrap, &stream).args(arguments).checked())
+}
+
+/// Measures how Weir's numbers grow, without a broker and then with one. With `--small` nothing has ten million of
+/// anything; other arguments go to the harness.
+pub(crate) fn scale(arguments: &[String]) -> Outcome {
+    let built = build(true)?;
+    let (small, others): (Vec<&String>, Vec<&String>) =
+        arguments.iter().partition(|argument| *argument == "--small");
+    let stream = stream(&built)?;
+    let file = run::target().join("kafka").join("points.json");
+    run::cargo(["build", "--release", "--package", "weir-scale", "--locked"]).checked()?;
+    let points = Program::new(&built.join("weir-scale").to_string_lossy()).args(small).args([&file]);
+    points.checked()?;
+    kafka::with_broker(|bootstrap| {
+        let harness = measuring(&built, "scale", bootstrap, &stream);
+        harness.args([Path::new("--points"), &file]).args(&others).checked()
+    })
+}
+
+/// The folder of a generated stream, which stays for the next time.
+fn stream(built: &Path) -> Result<PathBuf, String> {
     let stream = run::target().join("kafka").join("stream");
     if !stream.join("transactions.ndjson").is_file() {
         let generate = ["generate", "--quiet", "--seed", "7", "--transactions", STREAM, "--out"];
         let weir = built.join("weir");
         Program::new(&weir.to_string_lossy()).args(generate).args([&stream]).checked()?;
     }
+    Ok(stream)
+}
+
+/// A command of the harness that measures Weir on this stream.
+fn measuring(built: &Path, command: &str, bootstrap: &str, stream: &Path) -> Program {
     let file = |name: &str| stream.join(name);
-    kafka::with_broker(|bootstrap| {
-        let harness = harness(&built, "bench", bootstrap);
-        let harness = harness.args([Path::new("--transactions"), &file("transactions.ndjson")]);
-        let harness = harness.args([Path::new("--mandates"), &file("mandates.ndjson")]);
-        harness.args(arguments).checked()
-    })
+    let harness = harness(built, command, bootstrap);
+    let harness = harness.args([Path::new("--transactions"), &file("transactions.ndjson")]);
+    harness.args([Path::new("--mandates"), &file("mandates.ndjson")])
 }
 
 /// Builds both programs and tells where they are. Without `release` as the test suite does, which builds the programs

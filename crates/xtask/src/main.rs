@@ -95,13 +95,16 @@ enum Suite {
     Kafka,
     /// Weir beside Kafka Streams, Flink, DataFusion and DuckDB; with `-- --transactions 200000 --rounds 1` as a trial
     Peers,
+    /// How Weir's numbers grow: with agents, mandates, partitions and more; with `-- --small` as a trial
+    Scale,
 }
 
 /// The benchmarks, of which one runs the command as its users build it.
 fn bench(arguments: &[String]) -> run::Outcome {
     run::cargo(["build", "--release", "--package", "weir", "--locked"]).checked()?;
     let weir = run::target().join("release").join("weir");
-    let benches = run::cargo(["bench", "--package", "weir-benches", "--locked", "--"]);
+    let benches = run::cargo(["bench", "--package", "weir-benches", "--locked"]);
+    let benches = benches.args(["--bench", "hot_path", "--bench", "whole_replay", "--"]);
     benches.env("WEIR", &weir.to_string_lossy()).args(arguments).checked()
 }
 
@@ -121,6 +124,7 @@ fn main() -> ExitCode {
         Command::Bench { suite: None, arguments, .. } => bench(&arguments),
         Command::Bench { suite: Some(Suite::Kafka), arguments, .. } => chaos::bench(&arguments),
         Command::Bench { suite: Some(Suite::Peers), arguments, .. } => peers::bench(&arguments),
+        Command::Bench { suite: Some(Suite::Scale), arguments, .. } => chaos::scale(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

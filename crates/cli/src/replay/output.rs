@@ -114,7 +114,7 @@ impl Output {
         push(&mut self.alerts, &mut self.line, alert)
     }
 
-    pub(super) fn risk_score(&mut self, profile: &RiskProfile) -> Result<()> {
+    pub(super) fn risk_score(&mut self, profile: &RiskProfile<'_>) -> Result<()> {
         push(&mut self.risk_scores, &mut self.line, profile)
     }
 

@@ -410,7 +410,7 @@ impl Cursor {
 impl Finished {
     /// The risk profile of every agent, sorted by `agent_id` and `user_id`, made one by one: there can be
     /// millions.
-    pub(super) fn profiles(&self) -> impl Iterator<Item = RiskProfile> + '_ {
+    pub(super) fn profiles(&self) -> impl Iterator<Item = RiskProfile<'_>> {
         let mut agents: Vec<_> = self
             .shards
             .iter()

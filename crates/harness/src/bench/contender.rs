@@ -138,6 +138,8 @@ impl Contender {
 /// A contender at work: its process and where it reads and writes.
 pub(crate) struct Running {
     pub(crate) process: Process,
+    /// Further instances in the same group.
+    others: Vec<Process>,
     /// Of an instance of Weir.
     port: Option<u16>,
     /// The topic whose records answer to the input's.
@@ -158,27 +160,47 @@ impl Bench {
         let (log, output) = (site.dir.join("log"), site.topic("decisions"));
         if let Contender::Weir { .. } = contender {
             let (process, port) = site.start(&log)?;
-            return Ok(Running { process, port: Some(port), output });
+            let other = |number| Ok(site.start(&site.dir.join(format!("log-{number}")))?.0);
+            let others = (1..self.instances).map(other).collect::<Result<_>>()?;
+            return Ok(Running { process, others, port: Some(port), output });
         }
         let process = Process::start(&mut contender.command(self, site)?, &log)?;
-        Ok(Running { process, port: None, output })
+        Ok(Running { process, others: Vec::new(), port: None, output })
     }
 }
 
 impl Running {
     /// Fails when it has ended.
     pub(super) fn check(&mut self) -> Result<()> {
-        match self.process.ended() {
-            None => Ok(()),
-            Some(status) => bail!("it ended ({status}):\n{}", self.process.tail(20)),
+        for process in self.processes() {
+            if let Some(status) = process.ended() {
+                bail!("it ended ({status}):\n{}", process.tail(20));
+            }
         }
+        Ok(())
+    }
+
+    fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
+        std::iter::once(&mut self.process).chain(&mut self.others)
+    }
+
+    /// Processor time of all its processes.
+    pub(super) fn cpu_seconds(&self) -> f64 {
+        self.process.cpu_seconds() + self.others.iter().map(Process::cpu_seconds).sum::<f64>()
+    }
+
+    /// Most memory of each of its processes, together.
+    pub(super) fn rss_peak_kib(&self) -> u64 {
+        self.process.rss_peak_kib() + self.others.iter().map(Process::rss_peak_kib).sum::<u64>()
     }
 
     /// Lets it end in order; it is killed where it does not.
     pub(super) fn stop(&mut self) -> Result<()> {
-        if self.process.stop(STOP)?.is_none() {
-            eprintln!("it had to be killed:\n{}", self.process.tail(20));
-            self.process.kill();
+        for process in self.processes() {
+            if process.stop(STOP)?.is_none() {
+                eprintln!("it had to be killed:\n{}", process.tail(20));
+                process.kill();
+            }
         }
         Ok(())
     }

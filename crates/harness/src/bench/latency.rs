@@ -116,7 +116,7 @@ pub(crate) fn measure(bench: &Bench, contender: Contender, site: &Site, load: &L
         sent: records - skipped,
         quantiles: [quantile(0.5), quantile(0.99), quantile(0.999), quantile(1.0)],
         commit_ms: running.commits(),
-        cpu_seconds: running.process.cpu_seconds(),
+        cpu_seconds: running.cpu_seconds(),
     };
     running.stop()?;
     Ok(run)

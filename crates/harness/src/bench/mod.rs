@@ -116,6 +116,8 @@ pub(crate) struct Bench {
     brokers: String,
     prefix: String,
     partitions: i32,
+    /// Of Weir, at a site.
+    pub(crate) instances: usize,
     /// Of peers; where they are measured.
     pub(crate) java: Option<Java>,
 }
@@ -134,7 +136,7 @@ impl Bench {
         let dir = std::env::temp_dir().join(format!("weir-{prefix}"));
         fs::create_dir_all(&dir)?;
         let weir = weir.canonicalize().with_context(|| format!("no program {}", weir.display()))?;
-        Ok(Self { dir, weir, brokers: brokers.to_owned(), prefix, partitions, java })
+        Ok(Self { dir, weir, brokers: brokers.to_owned(), prefix, partitions, instances: 1, java })
     }
 
     /// Sends the stream.

@@ -112,7 +112,7 @@ pub(crate) fn measure(
         };
         let seconds = started.elapsed().as_secs_f64();
         if samples.last().map_or(0, |last| last.done) < done {
-            samples.push(Sample { seconds, done, cpu_seconds: running.process.cpu_seconds() });
+            samples.push(Sample { seconds, done, cpu_seconds: running.cpu_seconds() });
         }
         let quiet = samples.last().is_some_and(|last| seconds - last.seconds > SETTLED);
         if taken >= all && quiet {
@@ -124,7 +124,7 @@ pub(crate) fn measure(
         running.check()?;
         sleep(Duration::from_millis(20));
     }
-    let (rss_peak_mib, commit_ms) = (running.process.rss_peak_kib() / 1024, running.commits());
+    let (rss_peak_mib, commit_ms) = (running.rss_peak_kib() / 1024, running.commits());
     running.stop()?;
     let run = account(&samples, input.records, rss_peak_mib, commit_ms)
         .with_context(|| format!("{} did nothing", contender.name()))?;

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// The topic that is written, with as many partitions
     #[arg(long)]
     to: String,
-    /// Most records in a transaction, over all partitions
+    /// Most records in a transaction, which is of one partition
     #[arg(long, default_value_t = 10_000)]
     max_batch_records: usize,
     /// How long a batch is waited for, in milliseconds
@@ -210,7 +210,7 @@ fn shard(common: &Common, partition: i32, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             let live = usize::try_from(common.live.load(Ordering::Relaxed)).unwrap_or(1).max(1);
             let wait = wait(common, live);
-            let batch = queue.gather((args.max_batch_records / live).max(1), wait, wait);
+            let batch = queue.gather(args.max_batch_records, wait, wait);
             if !batch.is_empty() && to_commit.send(batch).is_err() {
                 break;
             }

@@ -4,10 +4,9 @@
 //! found is held against what Weir found.
 
 mod batch;
-pub(crate) mod chart;
 mod findings;
 mod newest;
-mod report;
+pub(crate) mod report;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -130,7 +129,7 @@ impl Peers<'_> {
         self.batch(&files, &mut report)?;
         self.latency(&files, &mut report)?;
         let (results, failed) = report.finish()?;
-        chart::draw(&results, &self.args.out)?;
+        crate::chart::draw(&results, &self.args.out)?;
         ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
         Ok(())
     }

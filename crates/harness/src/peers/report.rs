@@ -16,9 +16,9 @@ use crate::bench::{latency, throughput};
 use crate::process;
 
 /// Sections of the raw results.
-pub(super) const BROKER: &str = "from_topic_to_topic";
-pub(super) const FILE: &str = "over_the_file";
-pub(super) const LATENCY: &str = "latency";
+pub(crate) const BROKER: &str = "from_topic_to_topic";
+pub(crate) const FILE: &str = "over_the_file";
+pub(crate) const LATENCY: &str = "latency";
 
 /// Everything that was measured.
 pub(super) struct Report {
@@ -145,7 +145,7 @@ fn line(results: &Value, section: &str, name: &str) -> String {
 }
 
 /// Medians of records per second and per CPU-second: of the second half where there is one.
-pub(super) fn rates(runs: &Value) -> (f64, f64) {
+pub(crate) fn rates(runs: &Value) -> (f64, f64) {
     let of = |name: &str| {
         let steady = number(runs, &format!("/second_half/{name}"));
         if steady.is_nan() { number(runs, &format!("/{name}")) } else { steady }
@@ -154,7 +154,7 @@ pub(super) fn rates(runs: &Value) -> (f64, f64) {
 }
 
 /// The median of a number over runs; NaN where no run has it.
-pub(super) fn number(runs: &Value, path: &str) -> f64 {
+pub(crate) fn number(runs: &Value, path: &str) -> f64 {
     let runs = runs.as_array().into_iter().flatten();
     median(runs.filter_map(|run| run.pointer(path)?.as_f64()).collect())
 }

@@ -17,13 +17,27 @@ mod store;
 mod tests;
 mod writer;
 
-use std::io;
+use std::{io, thread};
 
 use arrow::error::ArrowError;
+use weir_engine::{Config, Intake, RestoreError, Shard, Tables};
 
 pub use manifest::{FORMAT, FileEntry, Manifest, Taken};
 pub use store::Store;
 pub use writer::{Published, Writer};
+
+/// A shard and its intake from the batches that [`Store::load`] gives, with two threads.
+///
+/// # Errors
+/// As for [`Shard::restore`].
+pub fn restore(config: &Config, seed: u64, tables: &Tables) -> Result<(Shard, Intake), RestoreError> {
+    Shard::restore_by(config, seed, tables, &|one, other| {
+        thread::scope(|scope| {
+            scope.spawn(one);
+            other();
+        });
+    })
+}
 
 /// Why snapshots cannot be written or read.
 #[derive(Debug, thiserror::Error)]

@@ -12,8 +12,8 @@ use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutO
 use tokio::runtime::{Builder, Runtime};
 use weir_engine::{TABLES, Tables};
 
-use super::{SnapshotError, file};
 use super::manifest::Manifest;
+use super::{SnapshotError, file};
 
 /// So many files are checked at the same time.
 const CHECKS_MAX: usize = 4;

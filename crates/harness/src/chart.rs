@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::report::{BROKER, FILE, LATENCY, number, rates};
+use crate::peers::report::{BROKER, FILE, LATENCY, number, rates};
+use crate::scale::{CURVES, ON_THE_BROKER};
 
 /// Arguments of `draw`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// Raw results of `peers`
+    /// Raw results of `peers` or `scale`
     results: PathBuf,
     /// Folder for the charts
     #[arg(long, default_value = "benches/runs")]
@@ -28,12 +29,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Draws the charts of raw results.
-pub(super) fn draw(results: &Path, out: &Path) -> Result<()> {
+pub(crate) fn draw(results: &Path, out: &Path) -> Result<()> {
     let text = fs::read_to_string(results).with_context(|| format!("cannot read {}", results.display()))?;
     let results: Value = serde_json::from_str(&text)?;
-    for (name, groups) in
-        [("peers-throughput.svg", throughput(&results)), ("peers-latency.svg", latency(&results))]
-    {
+    let charts = match results.get(CURVES) {
+        Some(_) => vec![("scale.svg", scale(&results))],
+        None => {
+            vec![("peers-throughput.svg", throughput(&results)), ("peers-latency.svg", latency(&results))]
+        }
+    };
+    for (name, groups) in charts {
         let path = out.join(name);
         fs::write(&path, svg(&groups)).with_context(|| format!("cannot write {}", path.display()))?;
         println!("chart: {}", path.display());
@@ -105,6 +110,72 @@ fn latency(results: &Value) -> Vec<Group> {
     let rate = &results["latency_rate_per_second"];
     let heading = format!("From a payment's being sent to its decision's being read, at {rate} a second");
     vec![Group { heading, bars: bars.collect() }]
+}
+
+/// What a curve is drawn by: its name, the heading, what a point is called, the number, its unit, and what to divide it
+/// by.
+type Curve = (&'static str, &'static str, &'static str, &'static str, &'static str, f64);
+
+const DRAWN: [Curve; 10] = [
+    ("agents", "Processor time of a payment, by agents known", "agents", "ns_per_record", "µs", 1e3),
+    ("agents", "Memory per agent, with its user and one mandate", "agents", "bytes_per_agent", "bytes", 1.0),
+    (
+        "agents_without_mandates",
+        "Memory per agent, with its user, without mandates",
+        "agents",
+        "bytes_per_agent",
+        "bytes",
+        1.0,
+    ),
+    ("mandates", "Processor time of a payment, by mandates known", "mandates", "ns_per_record", "µs", 1e3),
+    (
+        "payments_in_a_day",
+        "Memory per payment of the last day",
+        "payments",
+        "bytes_per_payment",
+        "bytes",
+        1.0,
+    ),
+    ("hot_user_percent", "… by the share of one user's payments", "%", "ns_per_record", "µs", 1e3),
+    ("agents_paying_alike", "… by agents of one user who pay alike", "agents", "ns_per_record", "µs", 1e3),
+    ("minutes_out_of_order", "… by how late payments come", "minutes", "ns_per_record", "µs", 1e3),
+    ("recovered_agents", "Start of a shard from its snapshot", "agents", "seconds", "s", 1.0),
+    (
+        ON_THE_BROKER,
+        "From topic to topic, on the machine of the broker",
+        "",
+        "records_per_second",
+        "thousand/s",
+        1e3,
+    ),
+];
+
+/// How Weir's numbers grow.
+fn scale(results: &Value) -> Vec<Group> {
+    let points = results[CURVES].as_array().map(Vec::as_slice).unwrap_or_default();
+    let group = |&(curve, heading, unit, number, label_unit, by): &Curve| {
+        let of_curve = points.iter().filter(|point| point["curve"] == curve);
+        let bars = of_curve.map(|point| {
+            let value = point[number].as_f64().unwrap_or(f64::NAN) / by;
+            let name = match &point["at"] {
+                Value::String(name) => name.clone(),
+                at => format!("{} {unit}", thousands(at.as_u64().unwrap_or(0))),
+            };
+            let digits = if value < 100.0 && by > 1.0 || value < 10.0 { 2 } else { 0 };
+            Bar { name, value, label: format!("{value:.digits$} {label_unit}"), is_weirs: true, shade: 0 }
+        });
+        Group { heading: heading.to_owned(), bars: bars.collect() }
+    };
+    DRAWN.iter().map(group).filter(|group| !group.bars.is_empty()).collect()
+}
+
+/// A number with a space between thousands.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let head = digits.len() % 3;
+    let groups = digits.as_bytes()[head..].chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
+    let head = (head > 0).then(|| digits[..head].to_owned());
+    head.into_iter().chain(groups).collect::<Vec<_>>().join(" ")
 }
 
 fn is_weirs(name: &str) -> bool {
@@ -180,6 +251,27 @@ mod tests {
         assert!(at("width=\"370.0\"") < at("200 thousand"));
         assert!(at("width=\"92.5\"") < at("50 thousand"));
         assert!(at("slow") < at("no result"));
+    }
+
+    #[test]
+    fn curves_have_a_bar_for_each_point() {
+        let results = json!({ CURVES: [
+            { "curve": "agents", "at": 1_000, "ns_per_record": 460, "bytes_per_agent": 2_500 },
+            { "curve": "agents", "at": 1_000_000, "ns_per_record": 1_630, "bytes_per_agent": 2_700 },
+            { "curve": ON_THE_BROKER, "at": "4 partitions, 1 instance", "records_per_second": 300_000 },
+        ]});
+        let chart = svg(&scale(&results));
+        for text in [
+            "1 000 agents",
+            "0.46 µs",
+            "1 000 000 agents",
+            "2700 bytes",
+            "4 partitions, 1 instance",
+            "300 thousand/s",
+        ] {
+            assert!(chart.contains(text), "no {text} in {chart}");
+        }
+        assert_eq!(chart.matches("<rect").count(), 5);
     }
 
     #[test]
