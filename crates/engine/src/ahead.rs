@@ -70,10 +70,10 @@ impl Ahead {
         mandates: &Mandates,
         names: &mut Names,
     ) -> Self {
-        let user_hash = keyed.user_hash(&tx.user_id);
+        let user_hash = Keyed::user_hash(keyed.seed, &tx.user_id);
         Self {
             user_hash,
-            agent_hash: keyed.agent_hash(&tx.agent_id, user_hash),
+            agent_hash: Keyed::agent_hash(keyed.seed, &tx.agent_id, user_hash),
             mandate_hash: tx.mandate_id.as_deref().map_or(0, |mandate_id| mandates.hash(mandate_id)),
             merchant: names.name(&tx.merchant),
             category: tx.merchant_category.as_deref().map_or(Name::default(), |text| names.name(text)),

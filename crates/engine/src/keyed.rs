@@ -155,12 +155,12 @@ impl Keyed {
     }
 
     /// Hashes by which the tables find an entity.
-    pub(crate) fn user_hash(&self, user_id: &str) -> u64 {
-        seeded(self.seed, user_id)
+    pub(crate) fn user_hash(seed: u64, user_id: &str) -> u64 {
+        seeded(seed, user_id)
     }
 
-    pub(crate) fn agent_hash(&self, agent_id: &str, user_hash: u64) -> u64 {
-        pair_hash(user_hash, seeded(self.seed, agent_id))
+    pub(crate) fn agent_hash(seed: u64, agent_id: &str, user_hash: u64) -> u64 {
+        pair_hash(user_hash, seeded(seed, agent_id))
     }
 
     pub(crate) fn ledger_hash(mandate: u32, user: u32) -> u64 {
@@ -169,10 +169,10 @@ impl Keyed {
 
     /// Number of an agent, by name.
     pub(crate) fn find_agent(&self, user_id: &str, agent_id: &str) -> Option<u32> {
-        let user_hash = self.user_hash(user_id);
+        let user_hash = Self::user_hash(self.seed, user_id);
         let user = self.users.find(user_hash, |user| *user.user_id == *user_id)?;
         let is = |agent: &Agent| agent.user == user && *agent.agent_id == *agent_id;
-        self.agents.find(self.agent_hash(agent_id, user_hash), is)
+        self.agents.find(Self::agent_hash(self.seed, agent_id, user_hash), is)
     }
 
     /// What a user has done under a mandate, if anything.

@@ -11,7 +11,6 @@ use arrow::array::{Array, Int64Array, LargeBinaryArray, LargeStringArray, Record
 use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 use serde::de::DeserializeOwned;
-use weir_detectors::hash::pair_hash;
 use weir_detectors::terms::MerchantCategories;
 use weir_detectors::{Reached, Terms};
 use weir_events::Mandate;
@@ -25,7 +24,7 @@ use crate::packed::Slot;
 use crate::repeats::Remembered;
 use crate::rows::{repeats_batch, schemas};
 use crate::shard::Shard;
-use crate::table::{ROWS_PER_BATCH, Table, seeded};
+use crate::table::{ROWS_PER_BATCH, Table};
 
 /// Version of the state and of how it decides. It is raised whenever the same input would be decided
 /// differently, or the state is laid out differently, so that nothing is reproduced or restored by a
@@ -190,7 +189,7 @@ fn restore_holders(
             place?.state::<User>(row)?.ok_or(RestoreError::Dangling { table: "users", row })?;
         user.agents.iter().for_each(|&agent| found.agents.note(agent, row));
         found.reached.note(Reached::default(), user.reached);
-        let hash = seeded(seed, &user.user_id);
+        let hash = Keyed::user_hash(seed, &user.user_id);
         user_hashes.push(hash);
         users.insert_row(hash, bytes);
     }
@@ -203,7 +202,7 @@ fn restore_holders(
         found.reached.note(Reached::default(), agent.reached);
         let at = u32::try_from(row).unwrap_or(u32::MAX);
         found.uses.extend(agent.uses.iter().map(|&(ledger, place)| (at, ledger, place)));
-        let hash = pair_hash(user_hash, seeded(seed, &agent.agent_id));
+        let hash = Keyed::agent_hash(seed, &agent.agent_id, user_hash);
         agents.insert_row(hash, bytes);
     }
     Ok(found)

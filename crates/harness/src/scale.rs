@@ -9,24 +9,14 @@ use serde_json::{Value, json};
 
 use crate::bench::contender::Contender;
 use crate::bench::report::{free_name, load_average, machine, median};
-use crate::bench::{Bench, throughput};
+use crate::bench::{Bench, Subject, throughput};
 use crate::chart;
 
 /// Arguments of `scale`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// The broker
-    #[arg(long)]
-    brokers: String,
-    /// The program `weir`, built for release
-    #[arg(long)]
-    weir: PathBuf,
-    /// transactions.ndjson of `weir generate`, a million or more
-    #[arg(long)]
-    transactions: PathBuf,
-    /// mandates.ndjson of `weir generate`
-    #[arg(long)]
-    mandates: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// The points that the benchmark without a broker printed
     #[arg(long)]
     points: PathBuf,
@@ -54,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut points: Vec<Value> = serde_json::from_slice(&text)?;
     let mut records = 0;
     for (partitions, instances) in SIZES {
-        let mut bench = Bench::new(&args.weir, &args.brokers, partitions, None)?;
+        let mut bench = Bench::new(&args.subject.weir, &args.subject.brokers, partitions, None)?;
         bench.instances = instances;
         let measured = measure(&bench, args);
         let _ = fs::remove_dir_all(&bench.dir);
@@ -83,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// How many records there were, and every run.
 fn measure(bench: &Bench, args: &Args) -> Result<(u64, Vec<throughput::Run>)> {
-    let input = bench.load(&args.transactions, &args.mandates)?;
+    let input = bench.load(&args.subject.transactions, &args.subject.mandates)?;
     let mut runs = Vec::new();
     for round in 0..args.rounds {
         let site = bench.site_of(WEIR, round, Some(&input));

@@ -1,4 +1,4 @@
-//! `cargo xtask chaos` and `cargo xtask bench kafka`: the harness on a broker of its own.
+//! `cargo xtask chaos`, `bench kafka` and `bench scale`: the harness on a broker of its own.
 
 use std::path::{Path, PathBuf};
 

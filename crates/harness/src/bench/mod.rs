@@ -16,21 +16,28 @@ use crate::kafka;
 use crate::site::Site;
 use contender::{Contender, Java};
 
+/// What is measured, where, and with which stream.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Subject {
+    /// The broker
+    #[arg(long)]
+    pub(crate) brokers: String,
+    /// The program `weir`, built for release
+    #[arg(long)]
+    pub(crate) weir: PathBuf,
+    /// transactions.ndjson of `weir generate`, a million or more
+    #[arg(long)]
+    pub(crate) transactions: PathBuf,
+    /// mandates.ndjson of `weir generate`
+    #[arg(long)]
+    pub(crate) mandates: PathBuf,
+}
+
 /// Arguments of `bench`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// The broker
-    #[arg(long)]
-    brokers: String,
-    /// The program `weir`, built for release
-    #[arg(long)]
-    weir: PathBuf,
-    /// transactions.ndjson of `weir generate`, a million or more
-    #[arg(long)]
-    transactions: PathBuf,
-    /// mandates.ndjson of `weir generate`
-    #[arg(long)]
-    mandates: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// How often each is measured
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -68,7 +75,7 @@ const CONTENDERS: [Contender; 4] = [
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let bench = Bench::new(&args.weir, &args.brokers, args.partitions, None)?;
+    let bench = Bench::new(&args.subject.weir, &args.subject.brokers, args.partitions, None)?;
     let outcome = measure(&bench, args);
     let _ = fs::remove_dir_all(&bench.dir);
     outcome
@@ -76,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn measure(bench: &Bench, args: &Args) -> Result<()> {
     let mut report = report::Report::new(args);
-    let input = bench.load(&args.transactions, &args.mandates)?;
+    let input = bench.load(&args.subject.transactions, &args.subject.mandates)?;
     for round in 0..args.rounds {
         for contender in CONTENDERS.into_iter().filter(|&contender| args.wants(contender)) {
             let site = bench.site_of(contender, round, Some(&input));
@@ -90,8 +97,8 @@ fn measure(bench: &Bench, args: &Args) -> Result<()> {
     let load = latency::Load {
         rate: args.rate,
         seconds: args.seconds,
-        transactions: &args.transactions,
-        mandates: &args.mandates,
+        transactions: &args.subject.transactions,
+        mandates: &args.subject.mandates,
     };
     let rounds = if args.seconds > 0 { args.rounds } else { 0 };
     for round in 0..rounds {
